@@ -1,0 +1,1 @@
+"""Backends: models of one format each, behind the interfaces of the core; `loading` puts a run's models together."""

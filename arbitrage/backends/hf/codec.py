@@ -1,0 +1,64 @@
+"""A transformers tokenizer as strategies need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arbitrage.interfaces import TextCodec
+
+# Ends of a turn that chat models write although their configuration names another end of sequence.
+_TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>")
+
+
+class HFCodec(TextCodec):
+    """Wraps a fast transformers tokenizer; templates are rendered by transformers in a sandboxed environment."""
+
+    def __init__(self, tokenizer: Any, extra_eos_ids: Sequence[int] = ()) -> None:
+        """Wrap `tokenizer`; `extra_eos_ids` come from the model's generation config."""
+        self.tokenizer = tokenizer
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self._pieces: dict[int, str] = {}
+        ends = {*extra_eos_ids, *(self._vocabulary[t] for t in _TURN_ENDS if t in tokenizer.added_tokens_encoder)}
+        if tokenizer.eos_token_id is not None:
+            ends.add(tokenizer.eos_token_id)
+        self._eos_ids = frozenset(ends)
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """See `TextCodec.eos_ids`."""
+        return self._eos_ids
+
+    def encode(self, text: str) -> list[int]:
+        """See `TextCodec.encode`."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """See `TextCodec.decode`."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def piece(self, token: int) -> str:
+        """See `TextCodec.piece`."""
+        if token not in self._pieces:
+            self._pieces[token] = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return self._pieces[token]
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """See `TextCodec.render`. Without a chat template the contents are joined by blank lines."""
+        tokenizer = self.tokenizer
+        if tokenizer.chat_template:
+            text = tokenizer.apply_chat_template(
+                [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+            )
+        else:
+            text = "\n\n".join(m["content"] for m in messages) + "\n\n"
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        bos = tokenizer.bos_token_id
+        adds_bos = bos is not None and tokenizer("")["input_ids"][:1] == [bos]
+        return [bos, *ids] if adds_bos and ids[:1] != [bos] else ids
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """See `TextCodec.vocabulary`."""
+        return self._vocabulary

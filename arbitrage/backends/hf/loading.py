@@ -1,0 +1,208 @@
+"""From a path, hub id or GGUF file to a `transformers` model, safely.
+
+Remote code is off and only safetensors (or GGUF) is read unless asked for; what was asked for is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from arbitrage.errors import ModelLoadError
+
+SIDECAR = "arbitrage.json"
+"""File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SMALL_BYTES = 400_000_000
+_GGUF_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from."""
+
+    text: str
+    """As the user gave it: a directory, a .gguf file, or hub id with an optional '#revision'."""
+
+    @property
+    def path(self) -> Path:
+        """As a path on this machine."""
+        return Path(self.text).expanduser()
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.path.exists()
+
+    @property
+    def gguf(self) -> bool:
+        """Whether it is a GGUF file."""
+        return self.text.lower().endswith(".gguf")
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.path.stem if self.gguf else self.text.split("#")[0].rstrip("/").rsplit("/", 1)[-1]
+
+    def check(self) -> None:
+        """Refuse what cannot be a model before anything heavy is loaded.
+
+        Raises:
+            ModelLoadError: absent, or not a model directory or GGUF file.
+        """
+        if self.gguf:
+            if not self.path.is_file():
+                raise ModelLoadError(f"{self.text}: there is no such GGUF file")
+            with self.path.open("rb") as file:
+                if file.read(4) != _GGUF_MAGIC:
+                    raise ModelLoadError(f"{self.text}: this is not a GGUF file (its first bytes are not 'GGUF')")
+        elif self.local:
+            if not (self.path / "config.json").is_file():
+                raise ModelLoadError(f"{self.text}: no config.json in it; give a model directory or a .gguf file")
+        elif self.text.startswith((".", "/", "~")) or self.text.count("/") != 1:
+            raise ModelLoadError(f"{self.text}: there is no such directory, and this is not a hub id (owner/name)")
+
+    def arguments(self) -> tuple[str, dict[str, Any]]:
+        """First argument and source-related keywords of `from_pretrained`."""
+        if self.gguf:
+            return str(self.path.parent), {"gguf_file": self.path.name}
+        if self.local:
+            return str(self.path), {}
+        name, _, revision = self.text.partition("#")
+        return name, {"revision": revision} if revision else {}
+
+    def sidecar(self) -> dict[str, Any]:
+        """What stands in `arbitrage.json` beside the weights; empty when there is none."""
+        file = self.path / SIDECAR
+        if self.gguf or not file.is_file():
+            return {}
+        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return loaded
+
+    def weights(self) -> list[Path]:
+        """Weight files on this machine, in order of their names."""
+        return [self.path] if self.gguf else sorted(self.path.glob("*.safetensors"))
+
+    def sha256(self) -> str | None:
+        """Hash over the weight files; None for hub ids (the revision pins those)."""
+        if not self.local:
+            return None
+        digest = hashlib.sha256()
+        for file in self.weights():
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load; everything that lowers safety is off and is recorded when on."""
+
+    dtype: str | None = None
+    """'float32', 'bfloat16' or 'float16'. None: bfloat16, but float32 for local weights under 400 MB on a CPU, where it
+    is as fast and the result does not depend on how tokens are chunked."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the checkpoint."""
+    allow_pickle: bool = False
+    """Read .bin checkpoints, which are pickles."""
+
+    @classmethod
+    def of(cls, options: dict[str, object]) -> LoadOptions:
+        """From keyword arguments.
+
+        Raises:
+            ModelLoadError: an unknown option or dtype.
+        """
+        known = {"dtype", "trust_remote_code", "allow_pickle"}
+        if unknown := options.keys() - known:
+            raise ModelLoadError(f"the hf backend does not know {sorted(unknown)}; it knows {sorted(known)}")
+        made = cls(**options)  # type: ignore[arg-type]
+        if made.dtype is not None and made.dtype not in _DTYPES:
+            raise ModelLoadError(f"dtype must be one of {', '.join(_DTYPES)}, not {made.dtype!r}")
+        return made
+
+
+def default_device() -> str:
+    """The first accelerator, or the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load(
+    auto_class: Any, source: Source, device: str, options: LoadOptions, **extra: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Load a model and the facts for the manifest.
+
+    Args:
+        auto_class: a transformers auto class, or any class with `from_pretrained`.
+        source: where the weights are.
+        device: where they go.
+        options: how to load them.
+        extra: passed on to `from_pretrained`.
+
+    Raises:
+        ModelLoadError: anything that keeps the model from loading, in one message.
+    """
+    from transformers import GgufConfig
+    from transformers.utils import logging
+
+    source.check()
+    name, keywords = source.arguments()
+    logging.disable_progress_bar()  # one bar for each model would drown the run's own
+    if source.gguf:
+        extra["quantization_config"] = GgufConfig(dequantize=True)
+    else:
+        extra["use_safetensors"] = None if options.allow_pickle else True
+    dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
+    try:
+        module = auto_class.from_pretrained(
+            name, **keywords, **extra, dtype=dtype, trust_remote_code=options.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ModelLoadError(f"{source.text}: {_first_line(error)}") from error
+    parameters = sum(p.numel() for p in module.parameters())
+    module = module.to(device).eval()
+    facts: dict[str, Any] = {
+        "backend": "hf",
+        "source": source.text if not source.local else source.name,
+        "revision": getattr(module.config, "_commit_hash", None),
+        "sha256": source.sha256(),
+        "architecture": type(module).__name__,
+        "parameters": parameters,
+        "dtype": str(module.dtype).removeprefix("torch."),
+        "device": str(module.device),
+        "trust_remote_code": options.trust_remote_code,
+        "allow_pickle": options.allow_pickle,
+    }
+    return module, facts
+
+
+def load_tokenizer(source: Source, options: LoadOptions) -> Any:
+    """The tokenizer that belongs to `source`.
+
+    Raises:
+        ModelLoadError: there is none, or it is damaged.
+    """
+    from transformers import AutoTokenizer
+
+    name, keywords = source.arguments()
+    try:
+        return AutoTokenizer.from_pretrained(name, **keywords, trust_remote_code=options.trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelLoadError(f"{source.text}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+
+
+def _default_dtype(source: Source, device: str) -> torch.dtype:
+    small = source.local and sum(file.stat().st_size for file in source.weights()) < _SMALL_BYTES
+    return torch.float32 if device == "cpu" and small else torch.bfloat16
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:300]

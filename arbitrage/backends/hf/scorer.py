@@ -1,0 +1,140 @@
+"""Process reward models and routers over `transformers` token classifiers, scored incrementally.
+
+The stream of a solution is: problem text + newline, then for each step its ids (tokenised on its own, after the
+author's tag where the scorer was trained with tags) and the separator's last id. The score is the softmax of the two
+logits at that last separator, index 1. No BOS. Append-only and causal, so a cached prefix stays exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from arbitrage.backends.hf.codec import HFCodec
+from arbitrage.backends.hf.engine import CachedSequence, Network
+from arbitrage.errors import ContextOverflowError
+from arbitrage.interfaces import ScoreSession, StepScorer, Usage
+from arbitrage.types import SEPARATOR, Author
+
+AUTHOR_TAGS: Mapping[str, str] = {"draft": "Model 0: ", "target": "Model 1: "}
+"""The annotation of the paper's router: who wrote each step."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """How a scorer reads a solution."""
+
+    separator: str = SEPARATOR
+    """The last token id of this text ends each step."""
+    annotated: bool = False
+    """Whether each step starts with its author's tag (routers)."""
+    thresholds: Mapping[float, float] = field(default_factory=dict)
+    """Calibration: escalation rate to threshold."""
+
+
+class StreamEncoder:
+    """Turns a problem and its steps into token ids; training and inference share it."""
+
+    def __init__(self, codec: HFCodec, stream: StreamFormat) -> None:
+        self._codec = codec
+        self._tags = AUTHOR_TAGS if stream.annotated else {}
+        self._end = codec.encode(stream.separator)[-1:]
+
+    def problem(self, statement: str) -> list[int]:
+        """Ids of the head of the stream."""
+        return self._codec.encode(statement + "\n")
+
+    def step(self, text: str, author: Author) -> list[int]:
+        """Ids of one step, the separator's last id at the end."""
+        return [*self._codec.encode(self._tags.get(author, "") + text), *self._end]
+
+
+class HFStepScorer(StepScorer):
+    """A two-label token classifier read at the separators."""
+
+    def __init__(
+        self, name: str, module: Any, codec: HFCodec, stream: StreamFormat, facts: dict[str, object] | None = None
+    ) -> None:
+        """Wrap a loaded classifier; see `StreamFormat` for how it reads."""
+        self.name = name
+        self.thresholds = dict(stream.thresholds)
+        self.encoder = StreamEncoder(codec, stream)
+        self.network = Network(module, name)
+        self._facts = facts or {}
+
+    def open(self, problem: str) -> HFScoreSession:
+        """See `StepScorer.open`."""
+        return HFScoreSession(self, problem)
+
+    def describe(self) -> dict[str, object]:
+        """Source, dtype, device, parameters, hashes."""
+        return {"name": self.name, **self._facts}
+
+
+class HFScoreSession(ScoreSession):
+    """One solution's stream and its cache; a step costs its own tokens, not the solution's."""
+
+    def __init__(self, scorer: HFStepScorer, problem: str) -> None:
+        self._scorer = scorer
+        self._head = scorer.encoder.problem(problem)
+        self._steps: list[list[int]] = []
+        self._candidate: list[int] | None = None
+        self._sequence = CachedSequence(scorer.network)
+        self._sequence.append(self._head)
+
+    @property
+    def usage(self) -> Usage:  # type: ignore[override]
+        """Work done by this session."""
+        return self._sequence.usage
+
+    def score(self, step: str, author: Author) -> float:
+        """See `ScoreSession.score`."""
+        self.discard()
+        candidate = self._scorer.encoder.step(step, author)
+        self._make_room(len(candidate))
+        self._candidate = candidate
+        self._sequence.append(candidate)
+        no, yes = self._sequence.outputs(1)[0].tolist()
+        return 0.5 + 0.5 * math.tanh((yes - no) / 2)  # softmax over the two labels, index 1, without overflow
+
+    def commit(self) -> None:
+        """See `ScoreSession.commit`."""
+        if self._candidate is None:
+            raise RuntimeError("there is no candidate to commit; call score() first, or append() a step unscored")
+        self._steps.append(self._candidate)
+        self._candidate = None
+
+    def discard(self) -> None:
+        """See `ScoreSession.discard`."""
+        if self._candidate is not None:
+            self._sequence.truncate(len(self._sequence.ids) - len(self._candidate))
+            self._candidate = None
+
+    def append(self, step: str, author: Author) -> None:
+        """See `ScoreSession.append`."""
+        self.discard()
+        ids = self._scorer.encoder.step(step, author)
+        self._steps.append(ids)
+        self._sequence.append(ids)
+
+    def close(self) -> None:
+        """See `ScoreSession.close`."""
+        self._sequence.close()
+
+    def _make_room(self, needed: int) -> None:
+        """Keep the problem and drop the oldest steps until `needed` more tokens fit."""
+        room = self._scorer.network.context_length - needed
+        if len(self._sequence.ids) <= room:
+            return
+        while self._steps and len(self._head) + sum(map(len, self._steps)) > room:
+            del self._steps[0]
+        if len(self._head) > room:
+            raise ContextOverflowError(
+                f"problem and step together exceed the context of {self._scorer.name!r}, "
+                f"{self._scorer.network.context_length} tokens"
+            )
+        self._sequence.truncate(len(self._head))
+        for ids in self._steps:
+            self._sequence.append(ids)

@@ -1,0 +1,39 @@
+"""The typer application: global options and the list of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from arbitrage import __version__
+from arbitrage.cli.bench import bench
+from arbitrage.cli.doctor import doctor
+from arbitrage.cli.ls import ls
+from arbitrage.cli.solve import solve
+
+app = typer.Typer(
+    help="Step-level speculative decoding for reasoning models: solve, compare, inspect.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (bench, solve, ls, doctor):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"arbitrage {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Options of every command; `--debug` is read by `arbitrage.cli.main` before typer sees it."""

@@ -1,0 +1,308 @@
+"""What a run is: strategies, data set, models and settings resolved from names, the order of its rows, its manifest.
+
+Knows names and facts; solves nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from arbitrage.errors import DatasetError
+from arbitrage.harness import environment
+from arbitrage.harness.comparison import BASELINE
+from arbitrage.harness.datasets import Dataset, is_name, load_dataset
+from arbitrage.harness.rows import Key
+from arbitrage.harness.run_folder import SCHEMA, Manifest, to_json
+from arbitrage.interfaces import Models, Settings, Strategy, check_requirements
+from arbitrage.types import Problem, Role
+
+Strategies = str | Strategy | Sequence[str | Strategy] | Mapping[str, str | Strategy]
+"""One strategy or several, by name (`rsd`, `rsd:threshold=0.5`) or as objects; a mapping gives them labels."""
+
+DatasetLike = str | os.PathLike[str] | Dataset | Sequence[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row to be made."""
+
+    label: str
+    problem: Problem
+    repeat: int
+
+    @property
+    def key(self) -> Key:
+        """Key of the row."""
+        return (self.label, self.problem.id, self.repeat)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, ready to start: everything is loaded and checked."""
+
+    strategies: Mapping[str, Strategy]
+    models: Models
+    dataset: Dataset
+    seed: int
+    repeats: int
+    warm_up: int
+
+    def jobs(self) -> Iterator[Job]:
+        """All rows, interleaved: each problem by all strategies before the next one.
+
+        The strategy that goes first changes from problem to problem, so drift and warm caches hit all alike.
+        """
+        labels = list(self.strategies)
+        for repeat in range(self.repeats):
+            for index, problem in enumerate(self.dataset):
+                first = (index + repeat) % len(labels)
+                for label in (*labels[first:], *labels[:first]):
+                    yield Job(label, problem, repeat)
+
+    def keys(self) -> list[Key]:
+        """Keys of all rows: repeat by repeat, problem by problem, strategies in the order given."""
+        return [
+            (label, problem.id, repeat)
+            for repeat in range(self.repeats)
+            for problem in self.dataset
+            for label in self.strategies
+        ]
+
+    def warm_up_jobs(self) -> Iterator[Job]:
+        """Solutions to make before measuring, on problems outside the measured set where there are any."""
+        source = self.dataset.spare or self.dataset.problems
+        for problem in source[: self.warm_up]:
+            for label in self.strategies:
+                yield Job(label, problem, 0)
+
+
+def make_plan(
+    strategies: Strategies,
+    backend: str | Models,
+    *,
+    dataset: DatasetLike,
+    dataset_path: str | os.PathLike[str] | None,
+    limit: int | None,
+    seed: int,
+    repeats: int,
+    warm_up: int,
+    baseline: bool,
+    settings: Settings | None,
+    overrides: Mapping[str, object],
+    model_options: Mapping[str, object],
+) -> Plan:
+    """Resolve names, load data and models, and check that every strategy can run. See `runner.run_comparison`.
+
+    Raises:
+        ValueError: repeats, warm_up or a setting is out of range.
+        ArbitrageError: something cannot be found, loaded, or does what a strategy needs.
+    """
+    if repeats < 1 or warm_up < 0 or seed < 0:
+        raise ValueError(f"need repeats >= 1, warmup >= 0 and seed >= 0, not {repeats}, {warm_up} and {seed}")
+    chosen = resolve_strategies(strategies)
+    data = resolve_dataset(dataset, dataset_path, limit)
+    if baseline and not any(strategy.name == BASELINE for strategy in chosen.values()):
+        from arbitrage.registry import registry
+
+        chosen = {_unused(BASELINE, chosen): registry().strategy(BASELINE)(), **chosen}
+        added = next(iter(chosen))
+    else:
+        added = None
+    models = _models(backend, chosen.values(), model_options)
+    if added is not None and models.target is None:
+        del chosen[added]
+    models = models.with_settings(merge_settings(settings or models.settings, overrides))
+    for strategy in chosen.values():
+        check_requirements(strategy, models)
+    return Plan(chosen, models, data, seed, repeats, warm_up)
+
+
+def resolve_strategies(strategies: Strategies) -> dict[str, Strategy]:
+    """Strategies by label. Equal labels are told apart by a number: `rsd`, `rsd #2`.
+
+    Raises:
+        UnknownNameError: nobody registered such a strategy.
+        ValueError: there are none.
+    """
+    if isinstance(strategies, Mapping):
+        chosen = {label: _strategy(strategy) for label, strategy in strategies.items()}
+    else:
+        listed = [strategies] if isinstance(strategies, str | Strategy) else strategies
+        chosen = {}
+        for strategy in map(_strategy, listed):
+            chosen[_unused(strategy.label, chosen)] = strategy
+    if not chosen:
+        raise ValueError("no strategy given; name at least one, e.g. 'arbitrage-router'")
+    return chosen
+
+
+def resolve_dataset(dataset: DatasetLike, path: str | os.PathLike[str] | None, limit: int | None) -> Dataset:
+    """A data set from its name, its file, or problems already at hand.
+
+    Raises:
+        DatasetError: absent or malformed, or a path is given for problems already at hand.
+    """
+    if isinstance(dataset, str | os.PathLike):
+        return load_dataset(dataset, path=path, limit=limit)
+    if path is not None:
+        raise DatasetError("dataset_path belongs to a data set given by name; these problems are at hand already")
+    data = dataset if isinstance(dataset, Dataset) else Dataset("custom", tuple(dataset))
+    return data.limited(limit)
+
+
+def merge_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
+    """`settings` with every override that is not None; sampling fields are reached by their own names.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    sampling_fields = {field.name for field in fields(settings.sampling)}
+    sampling = {name: value for name, value in given.items() if name in sampling_fields}
+    rest = {name: value for name, value in given.items() if name not in sampling_fields}
+    merged = replace(settings, sampling=replace(settings.sampling, **sampling), **rest)  # type: ignore[arg-type]
+    if merged.max_tokens < 1 or merged.max_steps < 1:
+        raise ValueError(f"max_tokens and max_steps must be at least 1: {merged.max_tokens}, {merged.max_steps}")
+    return merged
+
+
+def make_manifest(
+    plan: Plan,
+    *,
+    backend: str | None,
+    dataset: DatasetLike,
+    model_options: Mapping[str, object],
+    load: tuple[float, float, float] | None,
+    now: datetime,
+) -> Manifest:
+    """Everything that is to be known about a run before its first row."""
+    cores = environment.available_cores()
+    warning = environment.load_warning(load, cores)
+    data = plan.dataset
+    told = {
+        "schema": SCHEMA,
+        "created": now.isoformat(),
+        "rows": len(plan.keys()),
+        "identity": {
+            "strategies": {label: strategy.describe() for label, strategy in plan.strategies.items()},
+            "models": {role.value: _describe(plan.models, role) for role in _roles(plan.models)},
+            "settings": _settings(plan.models.settings),
+            "dataset": {"name": data.name, "sha256": data.sha256, "problems": len(data)},
+            "seed": plan.seed,
+            "repeats": plan.repeats,
+            "prompt_sha256": _prompt_hashes(plan),
+            "versions": environment.package_versions(),
+        },
+        "dataset": {
+            "name": data.name,
+            "source": data.source,
+            "sha256": data.sha256,
+            "file_sha256": data.file_sha256,
+            "problems": len(data),
+            "available": data.available,
+            "limited_to": data.limited_to,
+        },
+        "request": _request(plan, backend, dataset, model_options),
+        "sessions": [
+            {
+                "started": now.isoformat(),
+                "arguments": environment.redacted_arguments(sys.argv),
+                "machine": environment.describe_machine() | {"load_average": load},
+                "commit": environment.commit(),
+                "warnings": [warning] if warning else [],
+            }
+        ],
+    }
+    manifest: Manifest = json.loads(to_json(told))  # what is compared later is what a file can hold
+    return manifest
+
+
+def _strategy(wanted: str | Strategy) -> Strategy:
+    if isinstance(wanted, Strategy):
+        return wanted
+    from arbitrage.registry import registry
+
+    if ":" in wanted:
+        from arbitrage.strategy_specs import parse_strategy
+
+        return parse_strategy(wanted, registry())
+    return registry().strategy(wanted)()
+
+
+def _unused(label: str, taken: Mapping[str, object]) -> str:
+    number = 1
+    while (name := label if number == 1 else f"{label} #{number}") in taken:
+        number += 1
+    return name
+
+
+def _models(backend: str | Models, strategies: Iterable[Strategy], options: Mapping[str, object]) -> Models:
+    if isinstance(backend, Models):
+        given = sorted(name for name, value in options.items() if value is not None)
+        if given:
+            raise TypeError(f"models are loaded already; {', '.join(given)} cannot be applied to them")
+        return backend
+    from arbitrage.backends.loading import load_models
+
+    roles = {need for strategy in strategies for need in strategy.requires if isinstance(need, Role)}
+    return load_models(backend, roles=roles, **options)  # type: ignore[arg-type]
+
+
+def _roles(models: Models) -> list[Role]:
+    return [role for role in Role if role in models.roles()]
+
+
+def _describe(models: Models, role: Role) -> dict[str, object]:
+    if role is Role.DRAFT or role is Role.TARGET:
+        return models.language(role).describe()
+    return models.scorer(role).describe()
+
+
+def _settings(settings: Settings) -> dict[str, object]:
+    return {
+        "max_tokens": settings.max_tokens,
+        "max_steps": settings.max_steps,
+        "sampling": asdict(settings.sampling),
+        "answer_stop": settings.answer_stop,
+        "instruction": settings.instruction,
+        "system": settings.system,
+    }
+
+
+def _prompt_hashes(plan: Plan) -> dict[str, str]:
+    """Hash of the first problem's rendered prompt for each language model."""
+    hashes = {}
+    languages: tuple[Literal[Role.DRAFT, Role.TARGET], ...] = (Role.DRAFT, Role.TARGET)
+    for role in languages:
+        if role in plan.models.roles():
+            ids = plan.models.settings.prompt(plan.dataset[0].problem, plan.models.language(role))
+            hashes[role.value] = hashlib.sha256(json.dumps([int(token) for token in ids]).encode()).hexdigest()
+    return hashes
+
+
+def _request(
+    plan: Plan, backend: str | None, dataset: DatasetLike, model_options: Mapping[str, object]
+) -> dict[str, object]:
+    """What `arbitrage.harness.request` needs to make the same call again; objects are only listed."""
+    given = {name: value for name, value in model_options.items() if value is not None}
+    plain = {name: value for name, value in given.items() if isinstance(value, str | int | float | bool)}
+    data = plan.dataset
+    file = str(Path(data.source).resolve()) if data.file_sha256 is not None else None
+    by_name = isinstance(dataset, str) and is_name(dataset)
+    by_path = isinstance(dataset, str | os.PathLike) and not by_name
+    return {
+        "backend": backend,
+        "dataset": dataset if by_name else file if by_path else None,
+        "dataset_path": file if by_name else None,
+        "model_options": environment.redacted_options(plain),
+        "given_objects": sorted(given.keys() - plain.keys()),
+        "warmup": plan.warm_up,
+    }

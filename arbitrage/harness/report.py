@@ -1,0 +1,306 @@
+"""The table at the end of a run, for terminals and as Markdown, and the JSON beside it. Reads results; decides nothing.
+
+Every table carries the definitions that people mix up, says when a run was limited, and never quotes the latency of a
+bound as a method's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arbitrage.errors import MissingExtraError
+from arbitrage.harness.results import COMPONENTS, BenchmarkResult
+from arbitrage.harness.rows import RowStatus
+from arbitrage.harness.run_folder import SUMMARY, write_json, write_whole
+from arbitrage.harness.statistics import Estimate
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from arbitrage.harness.comparison import Comparison, Versus
+
+BOUNDS = frozenset({"arbitrage-oracle"})
+"""Strategies that bound others and do the work of several: their latency is not a method's latency."""
+
+CHART = "accuracy_latency.png"
+TABLE = "table.md"
+RESULTS = "results.json"
+NONE = "—"
+
+DEFINITIONS = (
+    "acceptance rate = accepted steps / steps (token-level methods: accepted draft tokens / drafted tokens); in "
+    "parentheses weighted by tokens",
+    "Δ points = accuracy minus target-only's, paired by problem; by target = share of the committed steps it wrote",
+    "mean acceptance length = 1 + accepted / drafts (the bonus token counts)",
+    "escalated = steps whose draft was discarded for the target's; routing pays below the break-even rate "
+    "1 - d/t - r/(L t) (per-token times d, t of draft and target; time r of a decision; step length L)",
+    "waste = escalated steps whose target version was rewarded no better than the draft's / escalated steps with both "
+    "rewards known",
+    "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token, one "
+    "problem at a time, grading not included",
+    "square brackets = 95% intervals: accuracy by Wilson, differences and speed-ups by paired bootstrap over problems; "
+    "p = exact McNemar test",
+    "time = share of the latency inside each model's forward passes; the rest is overhead",
+)
+"""Printed under every table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table; left out when no strategy has a value in it."""
+
+    title: str
+    cell: Callable[[Comparison, BenchmarkResult, Versus | None], str]
+
+
+def tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The two halves of the table: caption, column titles and cells; the baseline is the first line of each."""
+    versus = {label: comparison.versus(label) for label in comparison}
+    halves = []
+    for caption, columns in (("results", _RESULTS), ("where steps and time went", _ROUTING)):
+        cells = [
+            [column.cell(comparison, comparison[label], versus[label]) for column in columns] for label in comparison
+        ]
+        kept = [index for index in range(len(columns)) if any(row[index] != NONE for row in cells)]
+        halves.append(
+            (caption, [columns[index].title for index in kept], [[row[index] for index in kept] for row in cells])
+        )
+    return halves
+
+
+def rich_table(comparison: Comparison) -> Group:
+    """The table for a terminal, its footer below."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Table | Padding] = []
+    for caption, titles, cells in tables(comparison):
+        table = Table(title=escape(f"{title(comparison)}: {caption}"), title_justify="left", padding=(0, 1, 0, 0))
+        for index, name in enumerate(titles):
+            table.add_column(escape(name), justify="right" if index else "left")
+        for row in cells:
+            table.add_row(*(escape(cell.replace(" [", "\n[")) for cell in row))
+        parts.append(table)
+    return Group(*parts, *(Padding(Text(f"• {note}", style="dim"), (0, 0, 0, 1)) for note in footer(comparison)))
+
+
+def markdown_table(comparison: Comparison) -> str:
+    """The same as Markdown."""
+    blocks = []
+    for caption, titles, cells in tables(comparison):
+        lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *cells]
+        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        blocks.append(f"**{title(comparison)}: {caption}**\n\n{table}\n")
+    blocks.append("\n".join(f"- {note}" for note in footer(comparison)) + "\n")
+    return "\n".join(blocks)
+
+
+def title(comparison: Comparison) -> str:
+    """Data set, how much of it, and how often."""
+    identity = comparison.manifest.get("identity", {})
+    dataset = comparison.manifest.get("dataset", {})
+    words = [str(dataset.get("name", "problems"))]
+    if dataset.get("limited_to") is not None:
+        words.append(f"limited to {dataset['limited_to']} of {dataset.get('available', 'more')}")
+    elif dataset.get("problems") is not None:
+        words.append(f"{dataset['problems']} problems")
+    if identity.get("repeats", 1) > 1:
+        words.append(f"{identity['repeats']} repeats")
+    if not comparison.complete:
+        words.append("INCOMPLETE")
+    return ", ".join(words)
+
+
+def footer(comparison: Comparison) -> list[str]:
+    """What has to be said under the table: what went wrong first, then the definitions."""
+    notes = []
+    if not comparison.complete:
+        notes.append("the run was stopped before its end: strategies may have different numbers of rows")
+    if comparison.baseline is None:
+        notes.append("no target was loaded, so there is no target-only row to compare with")
+    if any(result.name in BOUNDS for result in comparison.values()):
+        notes.append(f"latency {NONE}: arbitrage-oracle bounds routing from above; its time is not a method's latency")
+    slower = [label for label in comparison if _slower(comparison, label)]
+    if slower:
+        notes.append(f"slower than target-only: {', '.join(slower)}")
+    for label, result in comparison.items():
+        lost = [f"{count} {status}" for status, count in result.statuses.items() if status in _NOT_GRADED]
+        if lost:
+            notes.append(f"{label}: {', '.join(lost)} of {len(result.rows)} rows (counted as not correct)")
+    cut = {label: result.truncated_share for label, result in comparison.items() if result.truncated_share}
+    if cut:
+        listed = ", ".join(f"{label} {share:.1%}" for label, share in cut.items() if share is not None)
+        notes.append(f"cut by the token or step limit: {listed}; such accuracy is partly about the limit")
+    notes.extend(run_warnings(comparison))
+    return [*notes, *DEFINITIONS]
+
+
+def run_warnings(comparison: Comparison) -> list[str]:
+    """What the run itself warned of, each once."""
+    sessions = comparison.manifest.get("sessions", [])
+    return list(dict.fromkeys(str(warning) for session in sessions for warning in session.get("warnings", [])))
+
+
+def comparison_summary(comparison: Comparison) -> dict[str, object]:
+    """All numbers of the table, unrounded, and the footer."""
+    strategies = {}
+    for label, result in comparison.items():
+        versus = comparison.versus(label)
+        strategies[label] = result.summary() | {
+            "latency_is_a_methods": result.name not in BOUNDS,
+            "break_even_escalation": comparison.break_even(label),
+            "versus_target_only": None if versus is None else dataclasses.asdict(versus),
+        }
+    return {
+        "title": title(comparison),
+        "complete": comparison.complete,
+        "strategies": strategies,
+        "warnings": run_warnings(comparison),
+        "notes": footer(comparison),
+    }
+
+
+def save_report(comparison: Comparison, folder: Path) -> None:
+    """Write summary.json, results.json, table.md and, where matplotlib is installed, the chart."""
+    save_summary(comparison, folder)
+    write_json(folder / RESULTS, comparison_summary(comparison))
+    write_whole(folder / TABLE, markdown_table(comparison).encode())
+    from arbitrage.harness.chart import save_chart
+
+    try:
+        save_chart(comparison, folder / CHART)
+    except MissingExtraError:
+        (folder / CHART).unlink(missing_ok=True)  # better none than one of an earlier state
+
+
+def save_summary(comparison: Comparison, folder: Path) -> None:
+    """Write summary.json: each strategy by itself, nothing compared."""
+    summaries = {label: result.summary() for label, result in comparison.items()}
+    write_json(folder / SUMMARY, {"complete": comparison.complete, "strategies": summaries})
+
+
+_NOT_GRADED = (RowStatus.ERROR, RowStatus.UNSCORED, RowStatus.TIMEOUT)
+
+
+def _slower(comparison: Comparison, label: str) -> bool:
+    versus = comparison.versus(label)
+    if versus is None or versus.speed_up is None or comparison[label].name in BOUNDS:
+        return False
+    return versus.speed_up.high is not None and versus.speed_up.high < 1
+
+
+def _label(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    return result.strategy
+
+
+def _accuracy(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    return _percent(result.accuracy_interval)
+
+
+def _difference(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if versus is None or result is comparison.baseline:
+        return NONE
+    points = versus.accuracy_difference
+    return f"{100 * points.value:+.1f}, p={versus.mcnemar_p:.2g}{_interval(points, '+.1f', 100)}"
+
+
+def _latency(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    latency = result.latency
+    if result.name in BOUNDS or latency.mean_s is None or latency.median_s is None or latency.p90_s is None:
+        return NONE
+    return " / ".join(_seconds(value) for value in (latency.mean_s, latency.median_s, latency.p90_s))
+
+
+def _speed_up(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if versus is None or versus.speed_up is None or result.name in BOUNDS or result is comparison.baseline:
+        return NONE
+    return f"{versus.speed_up.value:.2f}×{_interval(versus.speed_up, '.2f')}"
+
+
+def _tokens_per_s(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    rate = result.latency.tokens_per_s
+    return NONE if rate is None or result.name in BOUNDS else f"{rate:.1f}"
+
+
+def _acceptance(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if result.acceptance_rate is None:
+        return NONE
+    weighted = f" ({result.token_acceptance_rate:.0%})" if result.token_acceptance_rate is not None else ""
+    return f"{result.acceptance_rate:.0%}{weighted}" if result.step_routing else f"{result.acceptance_rate:.0%}"
+
+
+def _acceptance_length(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    return NONE if result.mean_acceptance_length is None else f"{result.mean_acceptance_length:.2f}"
+
+
+def _target_share(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if result.target_share is None or result.target_token_share is None:
+        return NONE
+    return f"{result.target_share:.0%} ({result.target_token_share:.0%})"
+
+
+def _escalated(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if result.escalation_rate is None:
+        return NONE
+    break_even = None if result.name in BOUNDS else comparison.break_even(result.strategy)
+    return f"{result.escalation_rate:.0%}" + ("" if break_even is None else f" (break-even {break_even:.0%})")
+
+
+def _waste(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    return NONE if result.wasted_share is None else f"{result.wasted_share:.0%}"
+
+
+def _time(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if result.overhead_share is None:
+        return NONE
+    shares = result.time_shares
+    named = [*(name for name in COMPONENTS if name in shares), *(name for name in shares if name not in COMPONENTS)]
+    parts = [f"{name} {shares[name]:.0%}" for name in named]
+    return ", ".join([*parts, f"overhead {result.overhead_share:.0%}"])
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return NONE
+    ends = (
+        ""
+        if estimate.low is None or estimate.high is None
+        else f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    )
+    return f"{100 * estimate.value:.1f}{ends}"
+
+
+def _interval(estimate: Estimate, form: str, scale: float = 1) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f" [{scale * estimate.low:{form}}, {scale * estimate.high:{form}}]"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
+
+
+_RESULTS: Sequence[Column] = (
+    Column("strategy", _label),
+    Column("accuracy %", _accuracy),
+    Column("Δ points", _difference),
+    Column("latency s: mean / median / p90", _latency),
+    Column("speed-up", _speed_up),
+    Column("tokens/s", _tokens_per_s),
+)
+_ROUTING: Sequence[Column] = (
+    Column("strategy", _label),
+    Column("acceptance (tokens)", _acceptance),
+    Column("acceptance length", _acceptance_length),
+    Column("by target (tokens)", _target_share),
+    Column("escalated", _escalated),
+    Column("waste", _waste),
+    Column("time", _time),
+)

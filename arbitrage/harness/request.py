@@ -1,0 +1,81 @@
+"""How a stored run was asked for, read back from its manifest, so that it can be continued by its folder alone.
+
+The manifest is input: it can only name registered strategies, and give them parameters that they accept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arbitrage.errors import ArbitrageError, RunError
+from arbitrage.harness.run_folder import MANIFEST, read_manifest
+from arbitrage.interfaces import Settings, Strategy
+from arbitrage.sampling import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The arguments of `run_comparison` that the manifest holds."""
+
+    strategies: Mapping[str, Strategy]
+    backend: str | None
+    dataset: str
+    dataset_path: str | None
+    limit: int | None
+    seed: int
+    repeats: int
+    warmup: int
+    settings: Settings
+    model_options: Mapping[str, object]
+    given_objects: bool
+    """Whether models were handed in as objects, which a file cannot hold."""
+
+
+def stored_request(folder: Path) -> Request:
+    """Read a run's arguments back.
+
+    Raises:
+        RunError: the folder holds no run, or one that was given objects which a file cannot hold.
+    """
+    manifest = read_manifest(folder)
+    try:
+        identity, request = manifest["identity"], manifest["request"]
+        data, settings = manifest["dataset"], dict(identity["settings"])
+        sampling = Sampling(**settings.pop("sampling"))
+        if request["dataset"] is None:
+            raise RunError(f"{folder}: the run was given problems, not the name or file of a data set; {_AGAIN}")
+        return Request(
+            strategies={label: _strategy(told, folder) for label, told in identity["strategies"].items()},
+            backend=request["backend"],
+            dataset=request["dataset"],
+            dataset_path=request["dataset_path"],
+            limit=data["limited_to"],
+            seed=identity["seed"],
+            repeats=identity["repeats"],
+            warmup=request["warmup"],
+            settings=Settings(sampling=sampling, **settings),
+            model_options={name: value for name, value in request["model_options"].items() if value != "***"},
+            given_objects=bool(request["given_objects"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{folder / MANIFEST} does not say how the run was started ({error}); {_AGAIN}") from error
+
+
+_AGAIN = "make the original call again with resume=True"
+
+
+def _strategy(told: Mapping[str, Any], folder: Path) -> Strategy:
+    """The strategy that describes itself as `told`."""
+    from arbitrage.registry import registry
+
+    parameters = {key: value for key, value in told.items() if key != "name"}
+    try:
+        return registry().strategy(told["name"])(**parameters)
+    except ArbitrageError:
+        raise
+    except Exception as error:
+        name = told["name"]
+        raise RunError(f"{folder}: strategy {name!r} cannot be made from the manifest ({error}); {_AGAIN}") from error

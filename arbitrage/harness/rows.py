@@ -1,0 +1,222 @@
+"""One row: everything that is kept about one problem, solved once by one strategy, and its form on disk.
+
+Rows read back are checked field by field; what a folder from elsewhere contains is data and never code.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import numpy as np
+
+from arbitrage.errors import RunError
+from arbitrage.types import EndReason, StepRecord
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+Key = tuple[str, str, int]
+"""What a row is about: strategy label, problem id, repeat."""
+
+Record = TypeVar("Record")
+
+_ON_DISK: dict[str, object] = {"ser_json_inf_nan": "strings"}
+
+
+class RowStatus(enum.StrEnum):
+    """How a problem ended: the five grades, or the strategy failed."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNPARSED = "unparsed"
+    """No answer could be read from the text."""
+    TIMEOUT = "timeout"
+    """Grading was stopped at its limit."""
+    UNSCORED = "unscored"
+    """The reference answer is unusable, or grading failed."""
+    ERROR = "error"
+    """The strategy raised an exception; there is no solution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One problem, solved once by one strategy."""
+
+    strategy: str
+    """Label of the strategy, as in the tables."""
+    problem_id: str
+    repeat: int
+    """0 for the first time this problem was solved in the run."""
+    status: RowStatus
+    reference: str
+    """Reference answer; several are joined by commas."""
+    started_at: str
+    """When the strategy was called, ISO 8601 with time zone."""
+    latency_s: float
+    """Wall-clock seconds from prompt to last token, grading not included; in an error row, until the exception."""
+    answer: str | None = None
+    """The answer that was read from the text."""
+    method: str = ""
+    """What decided the grade."""
+    reason: str = ""
+    """Why the grade is what it is, or the exception's message: one line for a person."""
+    text: str = ""
+    """The whole solution."""
+    token_ids: tuple[int, ...] = ()
+    """Committed token ids after the prompt."""
+    steps: tuple[StepRecord, ...] = ()
+    end_reason: EndReason | None = None
+    """Why the solution ended; None in an error row."""
+    prompt_tokens: int = 0
+    time_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds inside model calls, by component: draft, target, prm, router."""
+    calls: Mapping[str, int] = field(default_factory=dict)
+    """Forward passes, by component."""
+    forwarded_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Tokens pushed through each model, by component."""
+    level: int | None = None
+    subject: str | None = None
+    error: str | None = None
+    """The traceback of an error row."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
+
+    @property
+    def key(self) -> Key:
+        """What the row is about; unique in a run."""
+        return (self.strategy, self.problem_id, self.repeat)
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer counts as right; every status but `correct` does not."""
+        return self.status is RowStatus.CORRECT
+
+    @property
+    def failed(self) -> bool:
+        """Whether the strategy raised: there is neither text nor a latency that counts."""
+        return self.status is RowStatus.ERROR
+
+    @property
+    def tokens(self) -> int:
+        """Number of committed tokens."""
+        return len(self.token_ids)
+
+    @property
+    def accepted_steps(self) -> int:
+        """Steps in which the draft's version was kept."""
+        return sum(step.author == "draft" for step in self.steps)
+
+    @property
+    def escalated_steps(self) -> int:
+        """Steps whose draft version was discarded for the target's."""
+        return sum(step.escalated for step in self.steps)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the token or step budget cut the solution."""
+        return self.end_reason in (EndReason.MAX_TOKENS, EndReason.MAX_STEPS)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """One solution made before measuring; reported, never averaged in."""
+
+    strategy: str
+    problem_id: str
+    latency_s: float
+    tokens: int
+    started_at: str
+    error: str | None = None
+    """Message of the exception, when the strategy raised."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
+
+
+def checked(row: Row) -> Row:
+    """The row as it will be read back: numpy numbers become Python's, half surrogate pairs become question marks.
+
+    Raises:
+        TypeError: a field has a type that it must not have, so a strategy returned something malformed.
+    """
+    import pydantic
+
+    adapter = _row_adapter()
+    try:
+        return adapter.validate_python(_storable(adapter.dump_python(row, warnings=False)))
+    except pydantic.ValidationError as error:
+        raise TypeError(f"the strategy's Generation is malformed: {_first_problem(error)}") from error
+
+
+def row_to_json(row: Row) -> bytes:
+    """One line of JSON, newline included. Derived numbers stand in it too, for readers without this package."""
+    derived = {name: getattr(row, name) for name in ("correct", "tokens", "accepted_steps", "escalated_steps")}
+    return _row_adapter().dump_json(row)[:-1] + b"," + json.dumps(derived, separators=(",", ":")).encode()[1:] + b"\n"
+
+
+def row_from_json(line: bytes, where: str) -> Row:
+    """Read a row back.
+
+    Raises:
+        RunError: the line is not a row; the message starts with `where`.
+    """
+    return _from_json(_row_adapter(), line, where)
+
+
+def warm_up_to_json(warm_up: WarmUp) -> bytes:
+    """One line of JSON, newline included."""
+    return _warm_up_adapter().dump_json(warm_up) + b"\n"
+
+
+def warm_up_from_json(line: bytes, where: str) -> WarmUp:
+    """Read a warm-up back.
+
+    Raises:
+        RunError: the line is not a warm-up; the message starts with `where`.
+    """
+    return _from_json(_warm_up_adapter(), line, where)
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(inner) for inner in value]
+    return value
+
+
+def _from_json(adapter: TypeAdapter[Record], line: bytes, where: str) -> Record:
+    import pydantic
+
+    try:
+        return adapter.validate_json(line)
+    except pydantic.ValidationError as error:
+        raise RunError(f"{where}: not a row of this version ({_first_problem(error)}); use a new folder") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field_name = ".".join(map(str, first["loc"]))
+    return f"{first['msg']}{f' in {field_name!r}' if field_name else ''}"
+
+
+@functools.cache
+def _row_adapter() -> TypeAdapter[Row]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Row)
+
+
+@functools.cache
+def _warm_up_adapter() -> TypeAdapter[WarmUp]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(WarmUp)

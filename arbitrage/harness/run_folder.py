@@ -1,0 +1,301 @@
+"""A run on disk: manifest first, then one line a row, then a summary. Knows files; runs and grades nothing.
+
+manifest.json   what was asked, on what it ran; `identity` holds everything that changes what a row says
+rows.jsonl      one line per strategy, problem and repeat, flushed to disk the moment it is done
+warmup.jsonl    warm-up solutions
+summary.json    written at the end, also when the run is stopped
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from arbitrage.errors import RunError
+from arbitrage.harness.rows import (
+    Key,
+    Row,
+    WarmUp,
+    row_from_json,
+    row_to_json,
+    warm_up_from_json,
+    warm_up_to_json,
+)
+
+MANIFEST = "manifest.json"
+ROWS = "rows.jsonl"
+WARM_UPS = "warmup.jsonl"
+SUMMARY = "summary.json"
+SCHEMA = 1
+"""Version of the folder's layout and of the row."""
+
+Manifest = dict[str, Any]
+Record = TypeVar("Record")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder, open for writing by one process."""
+
+    path: Path
+    manifest: Manifest
+
+    def append(self, row: Row) -> None:
+        """Store a row; when this returns it is on disk."""
+        _append(self.path / ROWS, row_to_json(row))
+
+    def append_warm_up(self, warm_up: WarmUp) -> None:
+        """Store a warm-up."""
+        _append(self.path / WARM_UPS, warm_up_to_json(warm_up))
+
+    def rows(self) -> list[Row]:
+        """The stored rows, in the order they were finished."""
+        return read_rows(self.path)
+
+    def warm_ups(self) -> list[WarmUp]:
+        """The stored warm-ups."""
+        return read_warm_ups(self.path)
+
+
+@contextlib.contextmanager
+def open_run(
+    path: str | os.PathLike[str], manifest: Mapping[str, Any], keys: Collection[Key], *, resume: bool
+) -> Iterator[RunFolder]:
+    """Open a folder for writing: a new one, or with `resume` one that holds the same run.
+
+    The manifest is on disk when this returns. Resuming adds this sitting to the manifest's `sessions`, and drops a last
+    line that was cut while it was written.
+
+    Args:
+        path: the folder; made when absent.
+        manifest: what would be written for a new run; `identity` is compared when resuming.
+        keys: the rows that this run consists of.
+        resume: continue the run in the folder, if there is one.
+
+    Raises:
+        RunError: the folder holds a run and `resume` is off; it holds another run (the message names what differs); it
+            is damaged; or another process is writing to it.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made ({error.strerror or error}); choose another folder") from error
+    with _locked(folder):
+        stored = folder / MANIFEST
+        if not stored.exists():
+            if (folder / ROWS).exists():
+                raise RunError(f"{folder} holds rows but no {MANIFEST}; choose another folder")
+            fresh = dict(manifest)
+            write_json(stored, fresh)
+            yield RunFolder(folder, fresh)
+            return
+        if not resume:
+            raise RunError(
+                f"{folder} already holds a run; continue it with resume=True "
+                f"(arbitrage bench: --resume --out {folder}) or choose another folder"
+            )
+        found = read_manifest(folder)
+        check_same_run(found.get("identity"), manifest["identity"], folder)
+        for name in (ROWS, WARM_UPS):
+            _drop_cut_line(folder / name)
+        strange = {row.key for row in read_rows(folder)} - set(keys)
+        if strange:
+            raise RunError(f"{folder / ROWS}: row {min(strange)} does not belong to this run; use a new folder")
+        found["sessions"] = _sessions(found.get("sessions", []), manifest.get("sessions", []))
+        write_json(stored, found)
+        yield RunFolder(folder, found)
+
+
+def check_same_run(stored: object, asked: Mapping[str, Any], folder: Path) -> None:
+    """Compare everything that changes what a row says.
+
+    Raises:
+        RunError: something differs; the message names it, with both values.
+    """
+    before, now = dict(_leaves(stored)), dict(_leaves(json.loads(to_json(asked))))
+    different = [key for key in (*now, *before) if before.get(key, _ABSENT) != now.get(key, _ABSENT)]
+    if different:
+        listed = "; ".join(
+            f"{key} is {_shown(before.get(key, _ABSENT))} in the folder and {_shown(now.get(key, _ABSENT))} now"
+            for key in dict.fromkeys(different[:3])
+        )
+        raise RunError(f"{folder} holds another run: {listed}. Ask for the same run, or choose another folder")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a run.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} holds no run ({MANIFEST} is missing); check the path") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("identity"), dict):
+        raise RunError(f"{folder / MANIFEST} is not a manifest of this package")
+    schema = manifest.get("schema")
+    if schema != SCHEMA:
+        raise RunError(
+            f"{folder / MANIFEST} has schema {schema!r}, this version reads {SCHEMA}; use a matching version"
+        )
+    return manifest
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of a run; a last line that was cut while it was written is left out.
+
+    Raises:
+        RunError: a line is not a row, or a row is there twice.
+    """
+    rows = _records(folder / ROWS, row_from_json)
+    seen: set[Key] = set()
+    for row in rows:
+        if row.key in seen:
+            raise RunError(f"{folder / ROWS}: row {row.key} is there twice; use a new folder")
+        seen.add(row.key)
+    return rows
+
+
+def read_warm_ups(folder: Path) -> list[WarmUp]:
+    """The warm-ups of a run.
+
+    Raises:
+        RunError: a line is not a warm-up.
+    """
+    return _records(folder / WARM_UPS, warm_up_from_json)
+
+
+def to_json(value: object) -> str:
+    """Readable JSON; values that JSON lacks become strings, numbers that it lacks become null."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(file: Path, value: object) -> None:
+    """Replace a file by `value` as JSON: readers see the old file or the new one, never half of one."""
+    write_whole(file, to_json(value).encode())
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Replace a file by `content`: readers see the old file or the new one, never half of one."""
+    draft = file.with_name(f"{file.name}.part")
+    with draft.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+
+
+_ABSENT = object()
+
+
+def _sessions(before: Sequence[Manifest], now: Sequence[Manifest]) -> list[Manifest]:
+    """All sittings; a new one is told what it does not share with the one before it."""
+    sessions = list(before)
+    for session in now:
+        if session in sessions:
+            continue
+        changes = _changes(sessions[-1], session) if sessions else []
+        sessions.append({**session, "warnings": [*session.get("warnings", []), *changes]})
+    return sessions
+
+
+def _changes(before: Manifest, now: Manifest) -> list[str]:
+    old, new = before.get("machine", {}), now.get("machine", {})
+    keys = [key for key in ("cpu", "available_cores", "accelerators", "threads") if old.get(key) != new.get(key)]
+    warnings = []
+    if keys:
+        warnings.append(f"resumed on another machine ({', '.join(keys)} changed): do not quote latencies of this run")
+    if before.get("commit") != now.get("commit"):
+        warnings.append("resumed with another version of the source: see the commits in the manifest")
+    return warnings
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is _ABSENT else f"{value!r:.80}"
+
+
+def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted paths and values of nested mappings; lists are values."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _plain(value: object) -> object:
+    """The same value made of JSON's types only."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(str(inner) for inner in value)
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value)
+
+
+def _append(file: Path, line: bytes) -> None:
+    """One write call, so that an interrupt finds the whole line in the file or none of it."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        written = os.write(descriptor, line)
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+        os.fsync(descriptor)
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written ({error.strerror}); rows before this one are safe") from error
+    finally:
+        os.close(descriptor)
+
+
+def _records(file: Path, read: Callable[[bytes, str], Record]) -> list[Record]:
+    lines = _whole_lines(file)
+    return [read(line, f"{file}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _whole_lines(file: Path) -> Sequence[bytes]:
+    """Lines that were written to their end."""
+    return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+
+
+def _drop_cut_line(file: Path) -> None:
+    if file.exists():
+        content = file.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(file, whole)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to the folder, where the system has file locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{folder}: another process is writing to this run; wait for it or stop it") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)

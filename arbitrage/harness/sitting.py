@@ -1,0 +1,242 @@
+"""One sitting of a run: the loop that solves, times, grades and stores, until every row is there or Ctrl-C comes.
+
+The latency protocol: batch 1, models resident, warm-up first, device synchronised on both sides of the clock, grading
+outside of it. Knows neither how strategies work nor what an answer means.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, final
+
+from arbitrage.harness.comparison import Comparison
+from arbitrage.harness.plan import Job, Plan
+from arbitrage.harness.progress import Progress
+from arbitrage.harness.rows import Key, Row, RowStatus, WarmUp, checked
+from arbitrage.harness.run_folder import Manifest, RunFolder
+from arbitrage.harness.timing import Clock, Stopwatch, Synchronise, settled_heap, synchronise_devices
+from arbitrage.hooks import StepDecided
+from arbitrage.interfaces import Models
+from arbitrage.seeding import problem_rng
+from arbitrage.types import Generation, Problem, StepRecord
+
+if TYPE_CHECKING:
+    from arbitrage.harness.grading import Verdict
+
+
+class Observers(Protocol):
+    """Who is told what happens (`arbitrage.registry.Observers`)."""
+
+    def step_decided(self, event: StepDecided) -> None:
+        """A step was committed."""
+
+    def problem_finished(self, row: object) -> None:
+        """A row was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What a run measures and grades with; tests and special machines bring their own."""
+
+    clock: Clock = time.perf_counter
+    synchronise: Synchronise = synchronise_devices
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """Wall time, for the record only."""
+    grade: Callable[[str, Problem], Verdict] | None = None
+    """None takes `arbitrage.grade`."""
+    observers: Observers | None = None
+    """None tells the installed plugins."""
+
+
+class BenchmarkInterrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a run. Every finished row is kept: on disk when the run has a folder, and in `partial`."""
+
+    def __init__(self, message: str, partial: Comparison) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+@final
+class Sitting:
+    """Makes the missing rows of one plan."""
+
+    def __init__(
+        self, plan: Plan, manifest: Manifest, tools: Instruments, progress: Progress, folder: RunFolder | None
+    ) -> None:
+        self._plan, self._manifest, self._tools = plan, manifest, tools
+        self._progress, self._folder = progress, folder
+        self._watch = Stopwatch(tools.clock, tools.synchronise)
+        self._observers = tools.observers or _plugins()
+        self._rows: dict[Key, Row] = {row.key: row for row in folder.rows()} if folder else {}
+        self._warm_ups: list[WarmUp] = folder.warm_ups() if folder else []
+        self._watched = {label: self._models(label) for label in plan.strategies}
+
+    def execute(self) -> Comparison:
+        """Make every missing row and report.
+
+        Raises:
+            BenchmarkInterrupted: Ctrl-C.
+        """
+        from arbitrage.harness.report import save_summary
+
+        try:
+            try:
+                self._solve_all()
+            finally:
+                self._progress.close()
+            comparison = self._comparison()
+            if self._folder is not None:
+                comparison.save_report(self._folder.path)
+        except KeyboardInterrupt as interrupt:
+            if self._folder is not None:  # a row may have been stored and not yet counted
+                self._rows = {row.key: row for row in self._folder.rows()}
+            partial = self._comparison()
+            if self._folder is not None:
+                save_summary(partial, self._folder.path)
+            raise BenchmarkInterrupted(self._parting_words(), partial) from interrupt
+        return comparison
+
+    def _solve_all(self) -> None:
+        missing = [job for job in self._plan.jobs() if job.key not in self._rows]
+        self._progress.start(len(missing) + len(self._rows), list(self._rows.values()))
+        for warning in self._manifest["sessions"][-1]["warnings"]:
+            self._progress.note(warning)
+        if not missing:
+            return
+        with settled_heap():
+            self._warm_up()
+            for job in missing:
+                row = self._solve(job)
+                # Stored first: what observers or the progress do can no longer lose it.
+                if self._folder is not None:
+                    self._folder.append(row)
+                self._rows[row.key] = row
+                self._observers.problem_finished(row)
+                self._progress.finished(row)
+
+    def _warm_up(self) -> None:
+        jobs = list(self._plan.warm_up_jobs())
+        for done, job in enumerate(jobs, start=1):
+            started = self._tools.now()
+            with self._watch.measure() as elapsed:
+                outcome = self._attempt(job, self._plan.models)
+            warm_up = WarmUp(
+                strategy=job.label,
+                problem_id=job.problem.id,
+                latency_s=elapsed.seconds,
+                tokens=outcome.tokens if isinstance(outcome, Generation) else 0,
+                started_at=started.isoformat(),
+                error=None if isinstance(outcome, Generation) else _message(outcome),
+            )
+            self._warm_ups.append(warm_up)
+            if self._folder is not None:
+                self._folder.append_warm_up(warm_up)
+            self._progress.warming_up(done, len(jobs))
+
+    def _solve(self, job: Job) -> Row:
+        """Solve, then grade: the clock has stopped before grading starts."""
+        started = self._tools.now()
+        with self._watch.measure() as elapsed:
+            outcome = self._attempt(job, self._watched[job.label])
+        row = Row(
+            strategy=job.label,
+            problem_id=job.problem.id,
+            repeat=job.repeat,
+            status=RowStatus.ERROR,
+            reference=job.problem.answer,
+            started_at=started.isoformat(),
+            latency_s=elapsed.seconds,
+            level=job.problem.level,
+            subject=job.problem.subject,
+        )
+        if isinstance(outcome, Exception):
+            return _failed(row, outcome)
+        status, answer, method, reason = self._grade(outcome.text, job.problem)
+        solved = replace(
+            row,
+            status=status,
+            answer=answer,
+            method=method,
+            reason=reason,
+            text=outcome.text,
+            token_ids=outcome.token_ids,
+            steps=outcome.steps,
+            end_reason=outcome.end_reason,
+            prompt_tokens=outcome.prompt_tokens,
+            time_s=dict(outcome.time_s),
+            calls=dict(outcome.calls),
+            forwarded_tokens=dict(outcome.forwarded_tokens),
+        )
+        try:
+            return checked(solved)
+        except TypeError as error:
+            return _failed(row, error)
+
+    def _attempt(self, job: Job, models: Models) -> Generation | Exception:
+        rng = problem_rng(self._plan.seed, job.problem.id, job.repeat)
+        try:
+            outcome: object = self._plan.strategies[job.label].solve(job.problem, models, rng)
+            if not isinstance(outcome, Generation):
+                raise TypeError(f"solve() returned {type(outcome).__name__}, not a Generation")
+            return outcome
+        except Exception as error:  # one problem's failure is a row, not the end of the run
+            return error
+
+    def _grade(self, text: str, problem: Problem) -> tuple[RowStatus, str | None, str, str]:
+        try:
+            verdict = (self._tools.grade or _grader())(text, problem)
+            return RowStatus(verdict.status.value), verdict.answer, verdict.method, verdict.reason
+        except Exception as error:  # a grader must not cost a solution that took minutes
+            return RowStatus.UNSCORED, None, "", f"grading failed: {_message(error)}"
+
+    def _models(self, label: str) -> Models:
+        """The models with this strategy's steps reported to the observers."""
+        settings = self._plan.models.settings
+        own, observers = settings.on_step, self._observers
+
+        def on_step(problem: Problem, step: StepRecord) -> None:
+            if own is not None:
+                own(problem, step)
+            observers.step_decided(StepDecided(problem, step, label))
+
+        return self._plan.models.with_settings(replace(settings, on_step=on_step))
+
+    def _comparison(self) -> Comparison:
+        keys = self._plan.keys()
+        rows = [self._rows[key] for key in keys if key in self._rows]
+        return Comparison.from_rows(self._manifest, rows, self._warm_ups, complete=len(rows) == len(keys))
+
+    def _parting_words(self) -> str:
+        done, total = len(self._rows), len(self._plan.keys())
+        if self._folder is None:
+            return f"stopped after {done} of {total} rows; they are in this exception's .partial (no folder was given)"
+        where = self._folder.path
+        return (
+            f"stopped after {done} of {total} rows; all of them are in {where}. Continue with the same call and "
+            f"resume=True (arbitrage bench: the same command with --resume --out {where})"
+        )
+
+
+def _grader() -> Callable[[str, Problem], Verdict]:
+    from arbitrage.harness.grading import grade
+
+    return grade
+
+
+def _plugins() -> Observers:
+    from arbitrage.registry import registry
+
+    return registry().hook
+
+
+def _failed(row: Row, error: Exception) -> Row:
+    return checked(replace(row, reason=_message(error), error="".join(traceback.format_exception(error))))
+
+
+def _message(error: Exception) -> str:
+    lines: Sequence[str] = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

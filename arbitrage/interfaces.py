@@ -1,0 +1,445 @@
+"""The interfaces between strategies and backends. Everything here is abstract or plain data; nothing imports torch.
+
+A strategy sees language models as growing token sequences (`Session`) and reward models or routers as growing step
+streams (`ScoreSession`). Both own a key-value cache that can be rolled back exactly.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from arbitrage.errors import CapabilityError, VocabularyMismatchError
+from arbitrage.sampling import Logits, Sampling
+from arbitrage.types import Author, Generation, Problem, Role, StepRecord
+
+INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+class Capability(enum.StrEnum):
+    """What a language model can do beyond writing text; checked before the first token."""
+
+    LOGITS = "logits"
+    """Exact next-token logits at chosen positions (needed by token-level speculation)."""
+    REWIND = "rewind"
+    """Exact removal of the newest tokens (needed by every step strategy)."""
+
+
+class StopReason(enum.StrEnum):
+    """Why one call of `Session.generate` ended."""
+
+    SEPARATOR = "separator"
+    EOS = "eos"
+    LENGTH = "length"
+    """The call's token limit."""
+    CONTEXT = "context"
+    """The model's context is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """When `Session.generate` stops; end-of-sequence always does."""
+
+    max_tokens: int
+    """At most this many new tokens (at least 1)."""
+    at_separator: bool = True
+    """Stop with the first token whose text completes a blank line (the token is kept)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What one call of `Session.generate` added to its sequence."""
+
+    ids: tuple[int, ...]
+    """New token ids, the stopping token included."""
+    logprobs: tuple[float, ...]
+    """Natural-log probability of each new token under the writing model at temperature 1."""
+    reason: StopReason
+    proposal_kept: int = 0
+    """Leading tokens of the caller's proposal that were kept."""
+    drafted: int = 0
+    """Tokens proposed by token-level speculation inside this call."""
+    drafted_accepted: int = 0
+    """Of these, the tokens that were kept."""
+
+    @property
+    def mean_logprob(self) -> float:
+        """Mean log-probability per token: the writer's confidence in this text."""
+        return float(np.mean(self.logprobs)) if self.logprobs else 0.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """Work done by one model for one problem; only ever grows."""
+
+    calls: int = 0
+    """Forward passes."""
+    tokens: int = 0
+    """Tokens pushed through the model."""
+    seconds: float = 0.0
+    """Wall-clock seconds inside forward passes, device synchronised."""
+
+    def add(self, other: Usage) -> None:
+        """Count the work of `other` in."""
+        self.calls += other.calls
+        self.tokens += other.tokens
+        self.seconds += other.seconds
+
+
+class TextCodec(ABC):
+    """A tokenizer as strategies need it: ids to text and back, prompts, the end of a step."""
+
+    @property
+    @abstractmethod
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end a sequence."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`; nothing is added, special tokens inside the text are not parsed."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens."""
+
+    @abstractmethod
+    def piece(self, token: int) -> str:
+        """Text of one token, good enough to find line ends (broken bytes may be replaced)."""
+
+    @abstractmethod
+    def render(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Prompt ids of a conversation by the chat template, ready for the assistant's turn; BOS at most once."""
+
+    @abstractmethod
+    def vocabulary(self) -> Mapping[str, int]:
+        """Token strings to ids, added tokens included."""
+
+
+class Session(ABC):
+    """One growing token sequence and its cache. A context manager; closing it frees the cache.
+
+    Tokens may be appended without running the model: they are encoded together with whatever needs logits next.
+    """
+
+    usage: Usage
+
+    @property
+    @abstractmethod
+    def ids(self) -> Sequence[int]:
+        """The sequence so far: prompt, then everything appended."""
+
+    @abstractmethod
+    def generate(
+        self, stop: Stop, sampling: Sampling, rng: np.random.Generator, proposal: Sequence[int] = ()
+    ) -> Continuation:
+        """Write until `stop`, append what was written, and say why it ended.
+
+        Args:
+            stop: when to stop.
+            sampling: how tokens are chosen.
+            rng: source of the uniform numbers; unused when greedy.
+            proposal: tokens that somebody else suggests. A parallel pass checks them and keeps the prefix that this
+                model agrees with; the law of the output does not depend on them.
+
+        Raises:
+            ContextOverflowError: the sequence is already longer than the model's context.
+        """
+
+    @abstractmethod
+    def extend(self, ids: Sequence[int], logits: int = 0) -> Logits | None:
+        """Append `ids`; optionally run one forward pass.
+
+        Args:
+            ids: tokens to append (may be empty).
+            logits: how many rows to return. Row k of n predicts the token after position `len(self.ids) - n + k`.
+
+        Returns:
+            None for `logits=0` (nothing is run yet), else float32 of shape (logits, vocabulary).
+
+        Raises:
+            ValueError: `logits` exceeds the length of the sequence.
+            ContextOverflowError: the sequence would be longer than the model's context.
+        """
+
+    @abstractmethod
+    def rewind(self, length: int) -> None:
+        """Forget all tokens from position `length` on. Exact: later logits equal those of a fresh session.
+
+        Raises:
+            ValueError: `length` is not within 0..len(self.ids).
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the cache; closing twice is fine."""
+
+    def usage_by_role(self, role: Role) -> Mapping[Role, Usage]:
+        """Work done so far when this session plays `role`; composed sessions tell their helpers apart."""
+        return {role: self.usage}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LanguageModel(ABC):
+    """Weights and tokenizer, resident on one device; hands out sessions."""
+
+    name: str
+    """How tables and manifests call it."""
+    codec: TextCodec
+    capabilities: frozenset[Capability]
+    context_length: int
+    """Most tokens a session can hold, prompt included."""
+    instruction: str = INSTRUCTION
+    """What the model wants to read after the statement; empty when it was trained on the statement alone."""
+
+    @abstractmethod
+    def open(self, prompt: Sequence[int]) -> Session:
+        """A new session that starts with `prompt` (at least one token); nothing is run yet.
+
+        Raises:
+            ContextOverflowError: the prompt leaves no room for a new token.
+        """
+
+    def describe(self) -> dict[str, object]:
+        """Facts for the manifest: source, dtype, device, parameters, hashes."""
+        return {"name": self.name}
+
+
+class ScoreSession(ABC):
+    """One solution as a scorer sees it: committed steps, and at most one candidate after them."""
+
+    usage: Usage
+
+    @abstractmethod
+    def score(self, step: str, author: Author) -> float:
+        """Score `step` as the next one, in [0, 1]. It becomes the candidate; an earlier candidate is dropped."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Keep the candidate as part of the solution.
+
+        Raises:
+            RuntimeError: there is no candidate.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Drop the candidate, if there is one. Exact: the stream is as if it had never been scored."""
+
+    @abstractmethod
+    def append(self, step: str, author: Author) -> None:
+        """Commit a step without scoring it (it is encoded together with the next candidate); drops a candidate."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the cache; closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class StepScorer(ABC):
+    """A process reward model or a router: scores the next step of a solution."""
+
+    name: str
+    thresholds: Mapping[float, float] = {}
+    """Calibration: escalation rate to threshold. Empty when the scorer was never calibrated."""
+
+    @abstractmethod
+    def open(self, problem: str) -> ScoreSession:
+        """A new, empty solution to the problem with this statement."""
+
+    def describe(self) -> dict[str, object]:
+        """Facts for the manifest."""
+        return {"name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run asks of every strategy alike."""
+
+    max_tokens: int = 4096
+    """Token budget of a solution, prompt not counted."""
+    max_steps: int = 100
+    sampling: Sampling = Sampling()
+    answer_stop: bool = False
+    """End a solution with the step that completes a boxed answer."""
+    instruction: str | None = None
+    """Put after the statement in the user's message; None takes each model's own (`LanguageModel.instruction`)."""
+    system: str = ""
+    """System message; empty sends none."""
+    on_step: Callable[[Problem, StepRecord], None] | None = None
+    """Called with every committed step as it comes."""
+
+    def prompt(self, problem: str, model: LanguageModel) -> list[int]:
+        """Prompt ids that ask `model` for a solution of `problem` (a statement)."""
+        instruction = model.instruction if self.instruction is None else self.instruction
+        user = f"{problem}\n{instruction}" if instruction else problem
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return model.codec.render([*system, {"role": "user", "content": user}])
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a run by role, and the run's settings. Roles that a strategy does not need may be missing."""
+
+    draft: LanguageModel | None = None
+    target: LanguageModel | None = None
+    prm: StepScorer | None = None
+    router: StepScorer | None = None
+    settings: Settings = field(default_factory=Settings)
+
+    def language(self, role: Literal[Role.DRAFT, Role.TARGET]) -> LanguageModel:
+        """The language model in `role`.
+
+        Raises:
+            CapabilityError: nobody has the role.
+        """
+        model = self.draft if role is Role.DRAFT else self.target
+        if model is None:
+            raise CapabilityError(f"no {role} model is loaded; name one with --{role} BACKEND:PATH")
+        return model
+
+    def scorer(self, role: Literal[Role.PRM, Role.ROUTER]) -> StepScorer:
+        """The scorer in `role`.
+
+        Raises:
+            CapabilityError: nobody has the role.
+        """
+        model = self.prm if role is Role.PRM else self.router
+        if model is None:
+            raise CapabilityError(f"no {role} is loaded; name one with --{role} BACKEND:PATH")
+        return model
+
+    def with_settings(self, settings: Settings) -> Models:
+        """The same models under other settings."""
+        return replace(self, settings=settings)
+
+    def roles(self) -> frozenset[Role]:
+        """Roles that are filled."""
+        return frozenset(role for role in Role if getattr(self, role.value) is not None)
+
+
+class Strategy(ABC):
+    """Turns one problem into one solution using the models of a run."""
+
+    name: ClassVar[str]
+    """Registered name, e.g. 'arbitrage-router'."""
+    requires: frozenset[Role | Capability]
+    """Roles that must be filled, and capabilities that every required language model must offer."""
+
+    @abstractmethod
+    def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
+        """Write a solution. `rng` is derived from (seed, problem id); see `arbitrage.seeding`."""
+
+    def describe(self) -> dict[str, object]:
+        """Name and parameters, for the manifest and for table labels."""
+        return {"name": self.name}
+
+    @property
+    def label(self) -> str:
+        """How tables call this strategy: its name and the parameters that differ from the default."""
+        return self.name
+
+
+def check_requirements(strategy: Strategy, models: Models) -> None:
+    """Check, before the first token, that `models` offers what `strategy` needs.
+
+    Raises:
+        CapabilityError: a role is empty or a model lacks a capability.
+        VocabularyMismatchError: draft and target are both needed and do not share a tokenizer.
+    """
+    roles = {need for need in strategy.requires if isinstance(need, Role)}
+    missing = roles - models.roles()
+    if missing:
+        flags = ", ".join(f"--{role} BACKEND:PATH" for role in sorted(missing))
+        raise CapabilityError(f"strategy {strategy.name!r} needs {', '.join(sorted(missing))}; name it with {flags}")
+    capabilities = strategy.requires - roles
+    for role in (Role.DRAFT, Role.TARGET):
+        if role in roles:
+            model = models.language(role)
+            lacking = sorted(capabilities - model.capabilities)
+            if lacking:
+                raise CapabilityError(
+                    f"strategy {strategy.name!r} needs {', '.join(lacking)} but the {role} {model.name!r} does not "
+                    f"offer it (it offers: {', '.join(sorted(model.capabilities)) or 'nothing'})"
+                )
+    if {Role.DRAFT, Role.TARGET} <= roles:
+        check_vocabularies(models.language(Role.DRAFT), models.language(Role.TARGET))
+
+
+def check_vocabularies(draft: LanguageModel, target: LanguageModel) -> None:
+    """Check that draft and target share token ids. Sizes that differ only by padding are fine.
+
+    Raises:
+        VocabularyMismatchError: some token has different ids, or stands in one vocabulary only.
+    """
+    if draft.codec is target.codec:
+        return
+    ours, theirs = draft.codec.vocabulary(), target.codec.vocabulary()
+    if ours == theirs and draft.codec.eos_ids & target.codec.eos_ids:
+        return
+    different = sorted(
+        (token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)),
+        key=lambda token: (ours.get(token, theirs.get(token, 0)), token),
+    )
+    if different:
+        token = different[0]
+        raise VocabularyMismatchError(
+            f"draft {draft.name!r} and target {target.name!r} disagree on {len(different)} tokens, first on "
+            f"{token!r}: {ours.get(token, 'absent')} vs {theirs.get(token, 'absent')}. Use models that share a "
+            "tokenizer; sizes that differ only by padding are fine."
+        )
+    raise VocabularyMismatchError(
+        f"draft {draft.name!r} and target {target.name!r} have no end-of-sequence token in common: "
+        f"{sorted(draft.codec.eos_ids)} vs {sorted(target.codec.eos_ids)}"
+    )
+
+
+class Backend(ABC):
+    """Loads models of one format. Registered under a name; `hf` is the first."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def language_model(self, source: str, device: str | None = None, **options: object) -> LanguageModel:
+        """Load a draft or a target.
+
+        Args:
+            source: a path or a hub id, in the form this backend documents.
+            device: e.g. 'cpu' or 'cuda:1'; None lets the backend choose.
+            options: backend-specific, e.g. `dtype`.
+
+        Raises:
+            ModelLoadError: absent, damaged, or refused for safety.
+        """
+
+    @abstractmethod
+    def scorer(self, source: str, device: str | None = None, **options: object) -> StepScorer:
+        """Load a process reward model or a router.
+
+        Raises:
+            ModelLoadError: absent, damaged, or refused for safety.
+            CapabilityError: this backend has no scorers.
+        """
+
+    @abstractmethod
+    def bundled(self, role: Role) -> str:
+        """Source of the bundled model for `role` in this backend's format."""

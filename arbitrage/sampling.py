@@ -1,0 +1,94 @@
+"""From logits to probabilities to a token: the one place where temperature, top-k and top-p are applied."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+"""Unnormalised scores, shape (positions, vocabulary)."""
+Probabilities = NDArray[np.float64]
+"""Normalised probabilities; the last axis is the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a token is chosen from logits. The default is greedy."""
+
+    temperature: float = 0.0
+    """0 is greedy (arg max, first of equals)."""
+    top_k: int = 0
+    """Keep the k most likely tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the smallest set of most likely tokens whose mass reaches top_p."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must be 0 (greedy) or positive, not {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (off) or positive, not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is always taken."""
+        return self.temperature == 0
+
+
+def probabilities(logits: Logits, sampling: Sampling) -> Probabilities:
+    """The law that `sampling` draws from.
+
+    Args:
+        logits: shape (..., vocabulary). Minus infinity marks impossible tokens.
+
+    Returns:
+        Shape (..., vocabulary), each row sums to 1. Greedy gives all mass to the first maximum.
+
+    Raises:
+        ValueError: a row contains NaN.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    if np.isnan(scores).any():
+        raise ValueError("the model produced NaN logits; load it with dtype='float32'")
+    if sampling.greedy:
+        result: Probabilities = np.zeros_like(scores)
+        np.put_along_axis(result, scores.argmax(-1, keepdims=True), 1.0, axis=-1)
+        return result
+    scores = (scores - scores.max(-1, keepdims=True)) / sampling.temperature
+    if 0 < sampling.top_k < scores.shape[-1]:
+        kept = np.argpartition(scores, -sampling.top_k, axis=-1)[..., -sampling.top_k :]
+        mask = np.full(scores.shape, -np.inf)
+        np.put_along_axis(mask, kept, 0.0, axis=-1)
+        scores = scores + mask
+    result = np.exp(scores)
+    result /= result.sum(-1, keepdims=True)
+    if sampling.top_p < 1:
+        order = np.argsort(-result, axis=-1, kind="stable")
+        ranked = np.take_along_axis(result, order, axis=-1)
+        # A token stays when the mass before it has not yet reached top_p: the first one always does.
+        ranked[(np.cumsum(ranked, axis=-1) - ranked) >= sampling.top_p] = 0
+        np.put_along_axis(result, order, ranked, axis=-1)
+        result /= result.sum(-1, keepdims=True)
+    return result
+
+
+def draw(law: Probabilities, u: float) -> int:
+    """The token whose slice of the cumulated law contains `u`.
+
+    Args:
+        law: shape (vocabulary,), sums to 1 up to rounding.
+        u: uniform number in [0, 1).
+    """
+    cumulated = np.cumsum(law)
+    token = int(np.searchsorted(cumulated, u * cumulated[-1], side="right"))
+    return min(token, int(np.flatnonzero(law)[-1]))
+
+
+def token_logprob(row: Logits, token: int) -> float:
+    """Natural-log probability of `token` at temperature 1, from one row of logits of shape (vocabulary,)."""
+    top = row[row.argmax()]  # several times faster than max() on short rows, and this runs once a token
+    return float(row[token] - top) - math.log(np.add.reduce(np.exp(row - top)))

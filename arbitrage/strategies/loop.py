@@ -1,0 +1,234 @@
+"""The one step loop: propose, decide, regenerate if escalated, commit. Every step strategy is this with a policy.
+
+Knows sessions, steps and budgets. Knows nothing of data sets, grading or files.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from typing import Literal, final
+
+import numpy as np
+
+from arbitrage.boundary import step_text
+from arbitrage.interfaces import (
+    Capability,
+    LanguageModel,
+    Models,
+    Session,
+    Settings,
+    Stop,
+    StopReason,
+    Strategy,
+    Usage,
+)
+from arbitrage.seeding import step_rng
+from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
+from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
+
+LanguageRole = Literal[Role.DRAFT, Role.TARGET]
+
+_EMPTY_STEPS_BEFORE_TARGET = 2
+_EMPTY_STEPS_BEFORE_END = 3
+
+
+class StepStrategy(Strategy):
+    """A strategy whose draft proposes every step and whose policy decides what the target writes instead."""
+
+    requires: frozenset[Role | Capability] = frozenset({Role.DRAFT, Role.TARGET, Capability.REWIND})
+
+    @abstractmethod
+    def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
+        """A fresh policy for one problem."""
+
+    @final
+    def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
+        """Run the step loop under this strategy's policy."""
+        return write_steps(problem, models, rng, self.policy(problem, models, rng), Role.DRAFT, Role.TARGET)
+
+
+def write_steps(
+    problem: Problem,
+    models: Models,
+    rng: np.random.Generator,
+    policy: Policy,
+    writer: LanguageRole,
+    fallback: LanguageRole | None,
+) -> Generation:
+    """Solve `problem` step by step.
+
+    Args:
+        problem: what to solve.
+        models: who solves it, under which settings.
+        rng: randomness of this problem.
+        policy: decides about the writer's steps.
+        writer: who proposes each step.
+        fallback: who writes a step instead when the policy escalates; None when it never does.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(closing(policy))
+        loop = _Loop(problem, models, rng, policy, writer, fallback, stack)
+        return loop.run()
+
+
+class _Writer:
+    """One model's view of the solution: its session, and how many tokens it wrote in the current step."""
+
+    def __init__(self, model: LanguageModel, role: LanguageRole, prompt: list[int], stack: ExitStack) -> None:
+        self.model = model
+        self.role: LanguageRole = role
+        self.author: Author = "draft" if role is Role.DRAFT else "target"
+        self.session: Session = stack.enter_context(model.open(prompt))
+        self.written = 0
+
+    def write(self, start: int, stop: Stop, settings: Settings, rng: np.random.Generator) -> WrittenStep:
+        """Write one step after the first `start` tokens."""
+        if len(self.session.ids) > start:
+            self.session.rewind(start)
+        continuation = self.session.generate(stop, settings.sampling, rng)
+        self.written += len(continuation.ids)
+        return WrittenStep(step_text(self.model.codec.decode(continuation.ids)), continuation)
+
+
+class _Loop:
+    """State of one solution."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        models: Models,
+        rng: np.random.Generator,
+        policy: Policy,
+        writer: LanguageRole,
+        fallback: LanguageRole | None,
+        stack: ExitStack,
+    ) -> None:
+        self.problem, self.rng, self.policy = problem, rng, policy
+        self.settings = models.settings
+        self.codec = models.language(writer).codec
+        self.prompt = self.settings.prompt(problem.problem, models.language(fallback or writer))
+        self.writer = _Writer(models.language(writer), writer, self.prompt, stack)
+        self.fallback = _Writer(models.language(fallback), fallback, self.prompt, stack) if fallback else None
+        contexts = [w.model.context_length for w in (self.writer, self.fallback) if w]
+        self.budget = min(self.settings.max_tokens, min(contexts) - len(self.prompt))
+        self.ids: list[int] = []
+        self.steps: list[StepRecord] = []
+        self.empty = 0
+
+    def run(self) -> Generation:
+        while (reason := self._step()) is None:
+            pass
+        spent = self._usage()
+        return Generation(
+            text=self.codec.decode(self.ids),
+            token_ids=tuple(self.ids),
+            steps=tuple(self.steps),
+            end_reason=reason,
+            prompt_tokens=len(self.prompt),
+            time_s={role.value: use.seconds for role, use in spent.items()},
+            calls={role.value: use.calls for role, use in spent.items()},
+            forwarded_tokens={role.value: use.tokens for role, use in spent.items()},
+        )
+
+    def _step(self) -> EndReason | None:
+        """Write, decide and commit one step; why the solution ends with it, or None."""
+        started = time.perf_counter()
+        index, base = len(self.steps), len(self.prompt) + len(self.ids)
+        stop = Stop(self.budget - len(self.ids))
+        samples: dict[int, WrittenStep] = {}
+
+        def write_target(sample: int) -> WrittenStep:
+            if sample not in samples:
+                assert self.fallback is not None
+                stream = step_rng(self.rng, index, Role.TARGET, sample)
+                samples[sample] = self.fallback.write(base, stop, self.settings, stream)
+            return samples[sample]
+
+        self.writer.written = 0
+        if self.fallback:
+            self.fallback.written = 0
+        drafted: WrittenStep | None = None
+        if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
+            decision = Decision(accept=False)
+        else:
+            drafted = self.writer.write(base, stop, self.settings, step_rng(self.rng, index, self.writer.role))
+            decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
+        if decision.accept and drafted is not None:
+            step, author = drafted, self.writer.author
+        else:
+            step, author = write_target(0), "target"
+        self._synchronise(base, step)
+        self.policy.committed(step.text, author)
+        self.ids.extend(step.ids)
+        self.empty = 0 if step.text.strip() else self.empty + 1
+        draft_tokens, target_tokens = self._tokens_written()
+        record = StepRecord(
+            index=index,
+            text=step.text,
+            author=author,
+            tokens=len(step.ids),
+            draft_tokens=draft_tokens,
+            target_tokens=target_tokens,
+            score=decision.score,
+            draft_reward=decision.draft_reward,
+            target_reward=decision.target_reward,
+            draft_logprob=drafted.continuation.mean_logprob if drafted and self.fallback else None,
+            drafted=step.continuation.drafted,
+            drafted_accepted=step.continuation.drafted_accepted,
+            rejected_text=drafted.text if drafted is not None and step is not drafted else None,
+            latency_s=time.perf_counter() - started,
+        )
+        self.steps.append(record)
+        if self.settings.on_step is not None:
+            self.settings.on_step(self.problem, record)
+        return self._end(step)
+
+    def _synchronise(self, base: int, step: WrittenStep) -> None:
+        """Bring every session to the committed prefix; tokens it did not write are encoded when it next runs."""
+        for writer in (self.writer, self.fallback):
+            if writer is not None and tuple(writer.session.ids[base:]) != step.ids:
+                writer.session.rewind(base)
+                writer.session.extend(step.ids)
+
+    def _tokens_written(self) -> tuple[int, int]:
+        """Tokens that draft and target wrote in this step, kept or not."""
+        written = {w.role: w.written for w in (self.writer, self.fallback) if w}
+        return written.get(Role.DRAFT, 0), written.get(Role.TARGET, 0)
+
+    def _end(self, step: WrittenStep) -> EndReason | None:
+        if step.continuation.reason is StopReason.EOS:
+            return EndReason.EOS
+        if self.settings.answer_stop and has_boxed_answer(step.text):
+            return EndReason.ANSWER
+        if len(self.ids) >= self.budget:
+            return EndReason.MAX_TOKENS
+        if self.empty >= _EMPTY_STEPS_BEFORE_END:
+            return EndReason.STALLED
+        if len(self.steps) >= self.settings.max_steps:
+            return EndReason.MAX_STEPS
+        return None
+
+    def _usage(self) -> Mapping[Role, Usage]:
+        """Work by role, everything included."""
+        total: dict[Role, Usage] = {}
+        parts = [w.session.usage_by_role(w.role) for w in (self.writer, self.fallback) if w]
+        for part in (*parts, self.policy.usage()):
+            for role, usage in part.items():
+                total.setdefault(role, Usage()).add(usage)
+        return total
+
+
+def has_boxed_answer(text: str) -> bool:
+    r"""Whether `text` holds a complete \boxed{...}."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return False
+    depth = 0
+    for character in text[start + len("\\boxed") :]:
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return True
+    return False

@@ -1,0 +1,154 @@
+"""What may be loaded, what is refused, and what the manifest learns about it."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from arbitrage.backends.hf import HFBackend, HFCodec  # noqa: E402
+from arbitrage.errors import ModelLoadError  # noqa: E402
+from tests.backends.checkpoints import make_config, make_tokenizer, save_language_model  # noqa: E402
+
+
+def load(path, **options):
+    return HFBackend().language_model(str(path), "cpu", **options)
+
+
+def test_a_directory_is_described_by_hash_size_dtype_and_device(pair):
+    """The manifest's facts are those of the file; a small model defaults to fp32 on a CPU."""
+    import hashlib
+
+    facts = load(pair[0]).describe()
+    weights = (pair[0] / "model.safetensors").read_bytes()
+    assert facts["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert (facts["dtype"], facts["device"], facts["architecture"]) == ("float32", "cpu", "LlamaForCausalLM")
+    assert facts["trust_remote_code"] is facts["allow_pickle"] is False
+    assert load(pair[0], dtype="bfloat16").describe()["dtype"] == "bfloat16"
+
+
+def test_pickled_weights_are_refused_unless_asked_for(tmp_path):
+    """A .bin checkpoint needs allow_pickle=True, and that is recorded."""
+    save_language_model(tmp_path)
+    state = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match="safetensors"):
+        load(tmp_path)
+    assert load(tmp_path, allow_pickle=True).describe()["allow_pickle"] is True
+
+
+def test_sharded_checkpoints_load(tmp_path):
+    """Several safetensors files with an index give the same model."""
+    save_language_model(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert load(tmp_path).describe()["parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no/such/directory", "no such directory"),
+        ("./nowhere", "no such directory"),
+        ("missing.gguf", "no such GGUF file"),
+    ],
+)
+def test_absent_models_say_what_is_wrong(source, message):
+    """A path that does not exist is told apart from a hub id."""
+    with pytest.raises(ModelLoadError, match=message):
+        load(source)
+
+
+def test_damaged_and_foreign_files_are_refused_before_loading(tmp_path):
+    """A text file called .gguf, an empty directory and a truncated checkpoint each get one clear line."""
+    fake = tmp_path / "fake.gguf"
+    fake.write_text("hello")
+    with pytest.raises(ModelLoadError, match="not a GGUF file"):
+        load(fake)
+    with pytest.raises(ModelLoadError, match=r"config\.json"):
+        load(tmp_path)
+    broken = save_language_model(tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelLoadError, match="broken"):
+        load(broken)
+
+
+def test_unknown_options_and_dtypes_are_errors(pair):
+    """The message lists what is known."""
+    with pytest.raises(ModelLoadError, match="trust_remote_code"):
+        load(pair[0], colour="red")
+    with pytest.raises(ModelLoadError, match="bfloat16"):
+        load(pair[0], dtype="int3")
+
+
+def test_recurrent_models_are_refused_because_they_cannot_be_rolled_back(tmp_path):
+    """A Mamba checkpoint is a clear error at load time, not wrong logits later."""
+    config = transformers.MambaConfig(vocab_size=261, hidden_size=16, num_hidden_layers=2, state_size=4)
+    transformers.MambaForCausalLM(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelLoadError, match="rolled back"):
+        load(tmp_path)
+
+
+def test_remote_code_is_never_run_unasked(tmp_path):
+    """A checkpoint that names its own code is refused, and the code is not imported."""
+    import json
+
+    save_language_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}, "model_type": "evil"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ModelLoadError):
+        load(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("template", [True, False])
+@pytest.mark.parametrize("add_bos", [True, False])
+def test_bos_stands_at_most_once(template, add_bos):
+    """Template and tokenizer may each add it; together they add one."""
+    tokenizer = make_tokenizer(add_bos=add_bos, **({} if template else {"chat_template": None}))
+    ids = HFCodec(tokenizer).render([{"role": "user", "content": "hello"}])
+    assert ids.count(256) == int(template or add_bos)
+    assert ids[0] == 256 or not (template or add_bos)
+
+
+def test_text_of_a_step_cannot_smuggle_in_special_tokens():
+    """Special tokens inside a step are encoded as characters; the separator stays one token."""
+    codec = HFCodec(make_tokenizer())
+    ids = codec.encode("a<|end|>b\n\n")
+    assert not codec.eos_ids & set(ids)
+    assert codec.decode(ids) == "a<|end|>b\n\n"
+    assert len(codec.encode("\n\n")) == 1
+
+
+def test_turn_ends_of_chat_models_end_a_sequence():
+    """Ids from the generation config and well-known turn ends count besides the tokenizer's own."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    codec = HFCodec(tokenizer, [7])
+    assert codec.eos_ids == {257, 7, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+
+
+def test_sliding_window_layers_count_as_attention():
+    """They roll back exactly because the whole sequence is kept and masked."""
+    from arbitrage.backends.hf.cache import attention_layers
+
+    assert attention_layers(make_config("mistral-sliding"), "x") == 3
+
+
+def test_two_models_loaded_apart_share_a_vocabulary(pair):
+    """Equal tokenizers from different directories pass the check; a different one is named token by token."""
+    from arbitrage.errors import VocabularyMismatchError
+    from arbitrage.interfaces import check_vocabularies
+
+    draft, target = map(load, pair)
+    check_vocabularies(draft, target)
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["extra"])
+    draft.codec = HFCodec(tokenizer)
+    with pytest.raises(VocabularyMismatchError, match="extra"):
+        check_vocabularies(draft, target)

@@ -1,0 +1,18 @@
+"""What every test shares: one thread per process, set before anybody imports torch or numpy."""
+
+from __future__ import annotations
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+try:
+    import torch
+except ImportError:  # everything but the hf backend works without torch
+    pass
+else:
+    torch.set_num_threads(1)

@@ -1,0 +1,297 @@
+"""Token-level speculation reproduces its target: every token when greedy, the law when sampling."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from arbitrage.backends.decoding import LogitsSession
+from arbitrage.interfaces import Models, Settings, Stop, StopReason, Usage
+from arbitrage.sampling import Sampling, probabilities
+from arbitrage.seeding import problem_rng
+from arbitrage.strategies import SpeculativeModel, TargetOnly, TokenSD, speculate
+from arbitrage.strategies.draft_length import AdaptiveLength, FixedLength, expected_speedup
+from arbitrage.strategies.proposers import DraftProposer, NgramProposer
+from arbitrage.testing import END, VOCABULARY, ScriptedModel
+from arbitrage.types import Problem
+
+PROBLEM = Problem("p", "What is 1+1?", ("2",))
+
+
+class TableModel(ScriptedModel):
+    """A random but fixed language model: logits depend on the last `order` tokens only."""
+
+    def __init__(self, seed: int, vocabulary: int = 6, order: int = 2, mix=None) -> None:
+        super().__init__([""], name=f"table{seed}", context_length=600)
+        self._random, self._size, self._order, self._mix = seed, vocabulary, order, mix
+
+    def row(self, written):
+        tail = written[-self._order :]
+        rng = np.random.default_rng([self._random, *map(ord, tail)])
+        row = np.full(VOCABULARY, -np.inf, dtype=np.float32)
+        letters = [ord("a") + i for i in range(self._size - 2)]
+        row[[*letters, ord("\n"), END]] = rng.normal(0, 1.5, self._size)
+        row[END] -= 3
+        if self._mix is not None:
+            other = self._mix.row(written)
+            row = np.where(np.isfinite(row), 0.3 * row + 0.7 * other, row).astype(np.float32)
+        return row
+
+
+def pair(seed):
+    target = TableModel(seed)
+    return TableModel(seed + 1000, mix=target), target
+
+
+def write(strategy, draft, target, seed=0, sampling=None, **limits):
+    settings = Settings(sampling=sampling or Sampling(), **{"max_tokens": 120, **limits})
+    bundle = Models(draft=draft, target=target, settings=settings)
+    return strategy.solve(PROBLEM, bundle, problem_rng(seed, PROBLEM.id))
+
+
+STRATEGIES = [
+    TokenSD(gamma=1),
+    TokenSD(gamma=4, min_confidence=0.0),
+    TokenSD(gamma=7),
+    TokenSD(),
+    TokenSD(proposer="ngram"),
+    TokenSD(gamma=3, proposer="ngram"),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.label)
+def test_greedy_output_is_the_targets_token_for_token(strategy):
+    """On 40 random models ids, steps, log-probabilities and end reason equal target-only's."""
+    for seed in range(40):
+        draft, target = pair(seed)
+        ours, plain = write(strategy, draft, target), write(TargetOnly(), None, target)
+        assert ours.token_ids == plain.token_ids
+        assert [s.text for s in ours.steps] == [s.text for s in plain.steps]
+        assert ours.end_reason == plain.end_reason
+
+
+def test_an_agreeing_draft_saves_target_passes():
+    """A draft that writes the same script leaves the target about one pass in gamma + 1."""
+    script = ["a fairly long step, all of it agreed", "and another one"]
+    generation = write(TokenSD(gamma=4), ScriptedModel(script), ScriptedModel(script))
+    assert generation.calls["target"] <= np.ceil(generation.tokens / 5) + 3
+    drafted = sum(s.drafted for s in generation.steps)
+    assert sum(s.drafted_accepted for s in generation.steps) == drafted > 0
+
+
+def joint_law(model, prompt, depth, sampling):
+    """Exact law of the first `depth` tokens of the plain target (sequences that end earlier are shorter)."""
+    law = Counter()
+    frontier = {(): 1.0}
+    for _ in range(depth):
+        following = Counter()
+        for prefix, mass in frontier.items():
+            text = "".join(chr(t) for t in prefix)
+            p = probabilities(model.row(text)[None], sampling)[0]
+            for token in np.flatnonzero(p):
+                grown = (*prefix, int(token))
+                (law if token == END else following)[grown] += mass * p[token]
+        frontier = following
+    return law + frontier
+
+
+@pytest.mark.parametrize("gamma", [1, 3])
+@pytest.mark.parametrize("proposer", ["draft", "ngram"])
+@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.7, top_k=3), Sampling(1.3, top_p=0.8)], ids=str)
+def test_sampled_output_has_the_targets_law(gamma, proposer, sampling):
+    """The first three tokens of 4000 runs pass a chi-square test against the enumerated law (false alarm 1e-4)."""
+    target = TableModel(7, vocabulary=4)
+    draft = TableModel(8, vocabulary=4)
+    model = speculate(target, draft if proposer == "draft" else None, gamma=gamma, min_confidence=0.3)
+    rng = np.random.default_rng(3)
+    prompt = [ord("a"), ord("b"), ord("a"), ord("b")]
+    counts = Counter()
+    runs = 4000
+    for _ in range(runs):
+        with model.open(prompt) as session:
+            counts[session.generate(Stop(3, at_separator=False), sampling, rng).ids] += 1
+    law = joint_law(target, prompt, 3, sampling)
+    assert counts.keys() <= law.keys()
+    common = [k for k, mass in law.items() if mass * runs >= 5]
+    observed = [counts[k] for k in common] + [runs - sum(counts[k] for k in common)]
+    wanted = [law[k] * runs for k in common]
+    wanted.append(runs - sum(wanted))
+    if wanted[-1] < 1e-6:
+        observed, wanted = observed[:-1], wanted[:-1]
+    wanted = np.array(wanted) * sum(observed) / sum(wanted)
+    assert chisquare(observed, wanted).pvalue > 1e-4
+
+
+def test_the_law_test_notices_a_greedy_draft(monkeypatch):
+    """A draft that proposes its favourite but claims to have sampled it fails the same test by a wide margin."""
+    target, draft = TableModel(7, vocabulary=4), TableModel(8, vocabulary=4)
+    from arbitrage.strategies import proposers
+
+    monkeypatch.setattr(proposers, "draw", lambda law, u: int(law.argmax()))
+    model = speculate(target, draft, gamma=1, min_confidence=0.0)
+    rng = np.random.default_rng(3)
+    sampling = Sampling(1.0)
+    counts = Counter()
+    for _ in range(3000):
+        with model.open([ord("a")]) as session:
+            counts[session.generate(Stop(2, at_separator=False), sampling, rng).ids] += 1
+    law = joint_law(target, [], 2, sampling)
+    keys = list(law)
+    assert chisquare([counts[k] for k in keys], [law[k] * 3000 for k in keys]).pvalue < 1e-6
+
+
+def test_vocabularies_padded_to_different_sizes_are_fine():
+    """Rows of other widths are filled with impossible tokens on either side."""
+
+    class Narrow(TableModel):
+        def row(self, written):
+            return super().row(written)[: VOCABULARY - 10]
+
+    for draft, target in itertools.permutations([TableModel(1), Narrow(2)]):
+        for sampling in (Sampling(), Sampling(1.0)):
+            out = write(TokenSD(gamma=3, min_confidence=0.0), draft, target, sampling=sampling)
+            assert out.tokens > 0
+
+
+def test_generation_stops_inside_an_accepted_run_exactly_where_the_target_would():
+    """A separator or end of sequence among accepted tokens ends the call there; the rest is forgotten."""
+    script = ["ab", "cd"]
+    model = speculate(ScriptedModel(script), ScriptedModel(script), gamma=8, min_confidence=0.0)
+    with model.open([65]) as session:
+        first = session.generate(Stop(50), Sampling(), np.random.default_rng(0))
+        assert (model.codec.decode(first.ids), first.reason) == ("ab\n\n", StopReason.SEPARATOR)
+        assert list(session.ids) == [65, *first.ids]
+        second = session.generate(Stop(50), Sampling(), np.random.default_rng(0))
+        assert (model.codec.decode(second.ids), second.reason) == ("cd", StopReason.EOS)
+    with model.open([65]) as session:
+        cut = session.generate(Stop(3), Sampling(), np.random.default_rng(0))
+        assert (len(cut.ids), cut.reason) == (3, StopReason.LENGTH)
+
+
+@pytest.mark.parametrize("make", [lambda t: t, lambda t: speculate(t, None, gamma=2)], ids=["plain", "speculative"])
+@pytest.mark.parametrize("cut", [0, 1, 5, 30])
+def test_a_proposal_changes_the_work_and_not_the_text(make, cut):
+    """Any proposal, right for `cut` tokens and wrong afterwards, leaves greedy output as it is and is kept that far."""
+    target = TableModel(11)
+    prompt = [ord("a"), ord("b")]
+    plain = target.open(prompt).generate(Stop(40, at_separator=False), Sampling(), np.random.default_rng(0)).ids
+    proposal = [*plain[:cut], *([ord("~")] * 5)]
+    with make(target).open(prompt) as session:
+        ours = session.generate(Stop(40, at_separator=False), Sampling(), np.random.default_rng(0), proposal)
+    assert ours.ids == plain
+    assert ours.proposal_kept == min(cut, len(plain))
+
+
+def test_a_proposal_keeps_the_sampled_law():
+    """With a fixed proposal the first token of 4000 runs still has the target's law (false alarm 1e-4)."""
+    target = TableModel(7, vocabulary=4)
+    sampling, rng = Sampling(1.0), np.random.default_rng(5)
+    law = joint_law(target, [], 2, sampling)
+    for model in (target, speculate(target, None, gamma=2)):
+        counts = Counter()
+        for _ in range(4000):
+            with model.open([ord("a")]) as session:
+                ids = session.generate(Stop(2, at_separator=False), sampling, rng, [ord("a"), ord("b"), ord("a")]).ids
+            counts[ids] += 1
+        keys = [k for k in law if law[k] * 4000 >= 5]
+        observed = [counts[k] for k in keys]
+        wanted = np.array([law[k] for k in keys])
+        assert chisquare(observed, wanted / wanted.sum() * sum(observed)).pvalue > 1e-4
+
+
+def test_the_ngram_proposer_continues_the_latest_earlier_occurrence():
+    """The longest match wins, the latest of equals; no match suggests nothing."""
+    proposer = NgramProposer(longest=3, shortest=2)
+
+    def ask(ids, limit=3):
+        return proposer.propose(ids, limit, None, Sampling(), np.random.default_rng(0)).tokens
+
+    assert ask([1, 2, 3, 4, 9, 1, 2, 3, 5, 6, 7, 1, 2, 3]) == (5, 6, 7)
+    assert ask([1, 2, 3, 1, 2], limit=2) == (3, 1)
+    assert ask([1, 2, 3, 4]) == ()
+    with pytest.raises(ValueError, match="shortest"):
+        NgramProposer(longest=1, shortest=2)
+
+
+def test_a_proposal_ends_with_its_step_or_its_sequence():
+    """Nothing is drafted past a separator that ends the step, nor past an end of sequence."""
+    from arbitrage.boundary import StepBoundary
+
+    draft = ScriptedModel(["ab", "cd"])
+    proposer = DraftProposer(draft, [65], 0.0)
+
+    def ask(ids, boundary):
+        return draft.codec.decode(proposer.propose(ids, 20, boundary, Sampling(), np.random.default_rng(0)).tokens)
+
+    assert ask([65], StepBoundary(draft.codec)) == "ab\n\n"
+    assert ask([65], None) == "ab\n\ncd"
+    assert ask([65, *draft.codec.encode("ab\n\nc")], None) == "d"
+
+
+def test_the_draft_follows_any_change_of_the_sequence():
+    """Rewinds, extensions and replaced tails leave the draft's suggestions equal to a fresh session's."""
+    model = TableModel(21)
+    proposer = DraftProposer(model, [97], 0.0)
+    rng = np.random.default_rng(0)
+    ids = [97]
+    for step in range(60):
+        cut = int(rng.integers(1, len(ids) + 1)) if step % 3 == 0 else len(ids)
+        ids = [*ids[:cut], *(int(t) for t in rng.integers(97, 101, size=int(rng.integers(0, 4))))]
+        fresh = DraftProposer(model, [97], 0.0)
+        asked = [p.propose(ids, 4, None, Sampling(), rng).tokens for p in (proposer, fresh)]
+        assert asked[0] == asked[1]
+
+
+def test_the_adaptive_length_goes_to_zero_for_a_useless_draft_and_up_for_a_good_one():
+    """After 60 rounds of nothing it decodes plainly and only probes; after 60 of everything it drafts the maximum."""
+    useless = AdaptiveLength(longest=8, cost_ratio=0.3)
+    lengths = []
+    for _ in range(200):
+        n = useless.next()
+        lengths.append(n)
+        useless.observe(n, 0)
+    assert max(lengths[60:]) <= 2
+    assert np.mean(np.array(lengths[60:]) > 0) < 0.06
+    good = AdaptiveLength(longest=8, cost_ratio=0.1)
+    for _ in range(60):
+        n = good.next()
+        good.observe(n, n)
+    assert good.next() == 8
+
+
+def test_expected_speedup_is_the_papers_formula():
+    """Checked against hand-computed values and against the sum 1 + a + ... + a^n."""
+    assert expected_speedup(0.8, 4, 0.1) == pytest.approx(sum(0.8**i for i in range(5)) / 1.4)
+    assert expected_speedup(1.0, 3, 0.0) == 4
+    assert expected_speedup(0.0, 0, 0.5) == 1
+    with pytest.raises(ValueError, match="gamma"):
+        FixedLength(0)
+
+
+def test_sampled_rows_do_not_depend_on_the_clock():
+    """A slow clock makes greedy speculation plain, but leaves sampled output as it is."""
+
+    class Slow(TableModel):
+        def open(self, prompt):
+            session = super().open(prompt)
+            session.usage = Usage(seconds=1e6)
+            return session
+
+    target = TableModel(5)
+    fast = write(TokenSD(), TableModel(6), target, sampling=Sampling(1.0))
+    slow = write(TokenSD(), Slow(6), target, sampling=Sampling(1.0))
+    assert fast.token_ids == slow.token_ids
+
+
+def test_the_model_describes_its_target():
+    """A speculative model stands in for its target in name, tokenizer and context."""
+    target = TableModel(1)
+    model = speculate(target, None)
+    assert isinstance(model, SpeculativeModel)
+    assert (model.name, model.codec, model.context_length) == (target.name, target.codec, target.context_length)
+    assert model.describe() == target.describe()
+    assert isinstance(target.open([1]), LogitsSession)
