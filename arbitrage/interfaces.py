@@ -67,6 +67,8 @@ class Continuation:
     """Tokens proposed by token-level speculation inside this call."""
     drafted_accepted: int = 0
     """Of these, the tokens that were kept."""
+    drafts: int = 0
+    """Rounds in which tokens were proposed."""
 
     @property
     def mean_logprob(self) -> float:

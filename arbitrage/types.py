@@ -102,6 +102,8 @@ class StepRecord:
     """Tokens proposed to the target by token-level speculation inside this step."""
     drafted_accepted: int = 0
     """Proposed tokens that the target kept."""
+    drafts: int = 0
+    """Rounds in which tokens were proposed."""
     rejected_text: str | None = None
     """The draft's version, when the target's was committed instead."""
     latency_s: float = 0.0

@@ -14,8 +14,7 @@ transformers = pytest.importorskip("transformers")
 from arbitrage.backends.bundled import bundled_path  # noqa: E402
 from arbitrage.backends.loading import load_models  # noqa: E402
 from arbitrage.errors import ModelLoadError  # noqa: E402
-from arbitrage.harness.synthetic import Split, generate, right_steps  # noqa: E402
-from arbitrage.harness.synthetic import test_split as fixed_problems  # noqa: E402
+from arbitrage.harness.synthetic import Split, benchmark_split, generate, right_steps  # noqa: E402
 from arbitrage.interfaces import Settings  # noqa: E402
 from arbitrage.seeding import problem_rng  # noqa: E402
 from arbitrage.strategies import (  # noqa: E402
@@ -29,7 +28,7 @@ from arbitrage.strategies import (  # noqa: E402
     speculate,
 )
 
-PROBLEMS = fixed_problems()
+PROBLEMS = benchmark_split()
 
 
 @pytest.fixture(scope="module")

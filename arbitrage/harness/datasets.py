@@ -126,7 +126,7 @@ def bundled(path: str | os.PathLike[str] | None = None, limit: int | None = None
     from arbitrage.harness import synthetic
 
     spare = tuple(itertools.islice(synthetic.generate(synthetic.Split.HELD_OUT), _SPARE))
-    return Dataset("bundled", synthetic.test_split(), "arbitrage.harness.synthetic", spare=spare).limited(limit)
+    return Dataset("bundled", synthetic.benchmark_split(), "arbitrage.harness.synthetic", spare=spare).limited(limit)
 
 
 def math500(path: str | os.PathLike[str] | None = None, limit: int | None = None) -> Dataset:

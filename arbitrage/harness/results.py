@@ -126,14 +126,9 @@ class BenchmarkResult:
 
     @property
     def mean_acceptance_length(self) -> float | None:
-        """Token-level speculation only: 1 + accepted / drafts, the bonus token counts.
-
-        Every verified draft commits its accepted tokens and one more, so drafts = committed - accepted tokens.
-        """
-        speculated = [step for step in self._steps() if step.drafted]
-        accepted = sum(step.drafted_accepted for step in speculated)
-        committed = sum(step.tokens for step in speculated)
-        return 1 + accepted / max(1, committed - accepted) if speculated else None
+        """Token-level speculation only: 1 + accepted / drafts, the bonus token counts."""
+        per_draft = _ratio(self._steps(), lambda step: step.drafted_accepted, lambda step: step.drafts)
+        return None if per_draft is None else 1 + per_draft
 
     @property
     def escalation_rate(self) -> float | None:

@@ -178,6 +178,7 @@ class _Loop:
             draft_logprob=drafted.continuation.mean_logprob if drafted and self.fallback else None,
             drafted=step.continuation.drafted,
             drafted_accepted=step.continuation.drafted_accepted,
+            drafts=step.continuation.drafts,
             rejected_text=drafted.text if drafted is not None and step is not drafted else None,
             latency_s=time.perf_counter() - started,
         )

@@ -110,7 +110,7 @@ class SpeculativeSession(Session):
         limit = min(stop.max_tokens, room)
         boundary = StepBoundary(self._model.codec)
         logprobs: list[float] = []
-        kept_of_proposal = drafted = accepted = 0
+        kept_of_proposal = drafted = accepted = drafts = 0
         reason: StopReason | None = None
         first = Proposal(tuple(proposal[: limit - 1]), None) if proposal else None
         while reason is None:
@@ -134,13 +134,14 @@ class SpeculativeSession(Session):
             if first is not None:
                 kept_of_proposal, first = kept, None
             else:
+                drafts += bool(suggested.tokens)
                 drafted += len(suggested.tokens)
                 accepted += kept
                 self._learn(len(suggested.tokens), kept, sampling)
         if reason is StopReason.LENGTH and limit < stop.max_tokens:
             reason = StopReason.CONTEXT
         ids = tuple(self.ids[start:])
-        return Continuation(ids, tuple(logprobs), reason, kept_of_proposal, drafted, accepted)
+        return Continuation(ids, tuple(logprobs), reason, kept_of_proposal, drafted, accepted, drafts)
 
     def _draft(
         self, room: int, boundary: StepBoundary | None, sampling: Sampling, rng: np.random.Generator

@@ -30,7 +30,7 @@ def write(file: Path, *rows: object) -> Path:
 def test_bundled_is_the_fixed_test_split_and_warms_up_on_other_problems() -> None:
     """The bundled data set is the generators' test split, and none of its spare problems is in it."""
     data = load_dataset("bundled")
-    assert data.problems == synthetic.test_split()
+    assert data.problems == synthetic.benchmark_split()
     assert data.name == "bundled"
     assert data.limited_to is None
     assert data.spare

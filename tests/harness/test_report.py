@@ -57,7 +57,10 @@ TARGET = {
     "time_s": {"target": 0.9},
     "token_ids": tuple(range(40)),
 }
-SPECULATED = {"steps": (StepRecord(0, "a", "target", 40, drafted=50, drafted_accepted=30),), "time_s": {"target": 0.3}}
+SPECULATED = {
+    "steps": (StepRecord(0, "a", "target", 40, drafted=50, drafted_accepted=30, drafts=10),),
+    "time_s": {"target": 0.3},
+}
 
 
 def full() -> Comparison:

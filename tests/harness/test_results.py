@@ -160,7 +160,7 @@ def test_step_routing_numbers_follow_their_definitions() -> None:
 
 def test_token_level_numbers_follow_their_definitions() -> None:
     """Acceptance is accepted over drafted tokens; 5 rounds of 4 with 15 accepted have length 1 + 15 / 5 = 4."""
-    step = StepRecord(0, "t", "target", 20, target_tokens=20, drafted=20, drafted_accepted=15)
+    step = StepRecord(0, "t", "target", 20, target_tokens=20, drafted=20, drafted_accepted=15, drafts=5)
     found = result(row(steps=(step,)))
     assert found.acceptance_rate == found.token_acceptance_rate == 15 / 20
     assert found.mean_acceptance_length == 4.0

@@ -74,7 +74,7 @@ class Client:
             answer: the extracted answer.
             tolerance: absolute tolerance as a decimal, or None.
             unit: unit of the references, or None.
-            timeout_s: seconds for the comparison, without the child's start, the loading of sympy and the wait for other
+            timeout_s: seconds for the comparison, without the child's start and loading and without waiting for other
                 threads.
 
         Returns:

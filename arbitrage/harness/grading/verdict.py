@@ -30,8 +30,8 @@ class Verdict:
     """Source text of the answer that was compared; None when there was none."""
     method: str
     """What decided: string, number, words, base, clock, ratio, set, interval, tuple, matrix, relation, family, unit,
-    exact, numeric, structure, symbolic or kind. Where nothing was decided, why: extraction, reference, unreadable, limit,
-    timeout, crash, fault or start."""
+    exact, numeric, structure, symbolic or kind. Where nothing was decided, why: extraction, reference, unreadable,
+    limit, timeout, crash, fault or start."""
     reason: str
     """One line for a person to read."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from arbitrage.harness.grading.expression import algebra
 from arbitrage.harness.grading.expression.exact import Point, TooLargeError, UndefinedError, exact
+from arbitrage.harness.grading.expression.explicit import CALCULUS
 from arbitrage.harness.grading.expression.numeric import Number, numeric
 from arbitrage.harness.grading.expression.reader import read
 from arbitrage.harness.grading.expression.tree import (

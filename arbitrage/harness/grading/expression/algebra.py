@@ -77,7 +77,7 @@ def value_of(text: str, log: str) -> Expression:
 
 def is_closed(value: Expression) -> bool:
     """Whether no integral, sum, product, limit or derivative is left in a value."""
-    return not value.has(*_operators(), _sympy().Piecewise)
+    return not bool(value.has(*_operators(), _sympy().Piecewise))
 
 
 def same_value(a: Expression, b: Expression, tolerance: Fraction | None = None) -> bool | None:

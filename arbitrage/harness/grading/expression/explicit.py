@@ -21,44 +21,10 @@ CALCULUS = re.compile(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\\frac\s*\{\s*d\s*\}\
 
 _WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
 _FACTORS = re.compile(r"[A-Za-z]{0,2}(?:d[A-Za-z])+|pi|[A-Za-z]{2}")
-_ENGLISH = frozenset(
-    [
-        "am",
-        "an",
-        "as",
-        "at",
-        "be",
-        "by",
-        "do",
-        "go",
-        "he",
-        "if",
-        "in",
-        "is",
-        "it",
-        "me",
-        "my",
-        "no",
-        "of",
-        "oh",
-        "ok",
-        "on",
-        "or",
-        "so",
-        "to",
-        "up",
-        "us",
-        "we",
-        "al",
-        "ie",
-        "eg",
-        "vs",
-        "id",
-        "im",
-        "Mr",
-        "Ms",
-    ]
-)
+_ENGLISH = frozenset({
+    "am", "an", "as", "at", "be", "by", "do", "go", "he", "if", "in", "is", "it", "me", "my", "no", "of", "oh", "ok",
+    "on", "or", "so", "to", "up", "us", "we", "al", "ie", "eg", "vs", "id", "im", "Mr", "Ms",
+})  # fmt: skip
 _LETTERS = GREEK - {"gamma", "Gamma", "ell", "hbar", "aleph", "mho", "Pi", "Sigma"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "|": "|"}
 _TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh"})

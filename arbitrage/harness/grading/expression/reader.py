@@ -310,6 +310,8 @@ class _Reader:
         if name in FUNCTIONS:
             return self._function(name)
         if name in ("frac", "binom"):
+            if self._tokens[self._at : self._at + 5] == ["{", "d", "}", "{", "d"]:
+                raise UnreadableError("a derivative")
             above = self._argument()
             return Node("div" if name == "frac" else "binomial", (above, self._argument()))
         if name == "sqrt":

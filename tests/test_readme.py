@@ -1,0 +1,128 @@
+"""Every command and every block of code in the README does what it says, in a fresh directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Indented `arbitrage …` lines, continuation lines joined."""
+    text = README.replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines() if re.match(r"    arbitrage \w", line)]
+
+
+def run(arguments: list[str], directory: Path) -> str:
+    """Run one command as a user would; its output."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    done = subprocess.run(
+        arguments, cwd=directory, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def arbitrage(command: str, directory: Path) -> str:
+    """Run an `arbitrage` command line, by shell quoting rules."""
+    spoken = re.sub(r"\\\$", "$", command)
+    return run([sys.executable, "-m", *shlex.split(spoken)], directory)
+
+
+def test_the_readme_has_the_commands_that_are_tested_below():
+    """A command that is added to the README needs a test of its own."""
+    assert [shlex.split(c)[1] for c in commands()] == ["bench", "solve", "ls", "doctor", "bench"]
+    assert len(blocks("python")) == 2
+
+
+@pytest.mark.slow
+def test_the_first_run_ends_in_a_table_and_a_picture(tmp_path):
+    """`arbitrage bench` on the bundled models, and resuming it when nothing is missing."""
+    command = commands()[0]
+    out = arbitrage(command, tmp_path)
+    assert "target-only" in out
+    assert "arbitrage-router" in out
+    folder = tmp_path / "runs/first"
+    assert {"rows.jsonl", "manifest.json", "table.md", "results.json", "accuracy_latency.png"} <= {
+        p.name for p in folder.iterdir()
+    }
+    before = (folder / "rows.jsonl").read_text()
+    assert len(before.splitlines()) == 60
+    arbitrage(f"{command} --resume", tmp_path)
+    assert (folder / "rows.jsonl").read_text() == before
+
+
+@pytest.mark.slow
+def test_solve_ls_and_doctor_answer(tmp_path):
+    """One problem with its steps, the list of what is registered, and the state of the installation."""
+    solve, listing, doctor = commands()[1:4]
+    assert "boxed" in arbitrage(solve, tmp_path)
+    assert "arbitrage-oracle" in arbitrage(listing, tmp_path)
+    assert "torch" in arbitrage(doctor, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_python_example_prints_three_numbers_and_a_solution(tmp_path):
+    """`run_benchmark` from Python, as shown."""
+    out = run([sys.executable, "-c", blocks("python")[0]], tmp_path)
+    numbers = out.splitlines()[0].split()
+    assert len([float(n) for n in numbers]) == 3
+    assert "boxed" in out
+
+
+@pytest.mark.slow
+def test_own_models_and_data_run_through_the_same_command(tmp_path):
+    """The command for own models, with local checkpoints in the hub's format in place of the downloads."""
+    from tests.backends.checkpoints import save_language_model
+
+    save_language_model(tmp_path / "draft", seed=1)
+    save_language_model(tmp_path / "target", seed=2)
+    rows = [{"problem": f"{i}+1", "answer": str(i + 1), "unique_id": f"t/{i}", "level": 1} for i in range(2)]
+    (tmp_path / "math500.jsonl").write_text("\n".join(json.dumps({**r, "subject": "Algebra"}) for r in rows))
+    command = commands()[4]
+    for hub, local in (
+        ("hf:Qwen/Qwen2.5-0.5B-Instruct", "hf:./draft"),
+        ("hf:Qwen/Qwen2.5-7B-Instruct@cuda:0", "hf:./target@cpu"),
+        ("--limit 50", "--limit 2 --max-tokens 20 --warmup 0 --out here"),
+    ):
+        assert hub in command
+        command = command.replace(hub, local)
+    assert "token-sd" in arbitrage(command, tmp_path)
+
+
+def test_the_strategy_example_is_complete(tmp_path, monkeypatch):
+    """The plugin file of the README solves a problem with scripted models, and its entry point is well-formed."""
+    import tomllib
+
+    from arbitrage import Models, Problem
+    from arbitrage.seeding import problem_rng
+    from arbitrage.testing import ScriptedModel
+
+    (tmp_path / "my_package.py").write_text(blocks("python")[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_package
+
+    seen = {}
+    my_package.register_strategies(lambda name, target, summary: seen.update({name: target}))
+    assert seen == {"coin-flip": "my_package:CoinFlip"}
+    models = Models(draft=ScriptedModel(["a"] * 8), target=ScriptedModel(["b"] * 8))
+    problem = Problem("p", "x", ("1",))
+    solution = my_package.CoinFlip().solve(problem, models, problem_rng(0, "p"))
+    assert {step.author for step in solution.steps} == {"draft", "target"}
+    assert tomllib.loads(blocks("toml")[0])["project"]["entry-points"]["arbitrage"]
