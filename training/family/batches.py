@@ -46,7 +46,7 @@ def stream(
         batch_tokens: tokens in a batch, padding included (about).
         skip: problems that an earlier part of the same training has used.
     """
-    problems = itertools.islice(generate(Split.TRAIN, seed), skip, None)
+    problems = itertools.islice(generate(Split.TRAIN, seed, repeats=True), skip, None)
     shuffle = random.Random(f"{seed}:{skip}")
     while True:
         pool = sorted((encode(tokenizer, p) for p in itertools.islice(problems, _POOL)), key=lambda row: len(row[0]))

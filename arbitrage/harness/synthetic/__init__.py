@@ -47,22 +47,26 @@ class Split(enum.StrEnum):
     TEST = "test"
 
 
-def generate(split: Split, seed: int = 0) -> Iterator[Problem]:
-    """An endless stream of different problems; kinds and levels take turns.
+def generate(split: Split, seed: int = 0, repeats: bool = False) -> Iterator[Problem]:
+    """An endless stream of problems; kinds and levels take turns.
 
     Args:
         split: where the problems are for. Statements of the test split never appear in another split.
         seed: any integer; the test split of the benchmark is the start of (TEST, seed 0), shuffled.
+        repeats: whether a statement may come twice. Easy levels of some kinds have a few hundred different problems
+            only; without repeats they run out, and long streams hold ever fewer of them.
     """
-    seen = set() if split is Split.TEST else {problem.problem for problem in benchmark_split()}
+    excluded = frozenset() if split is Split.TEST else frozenset(p.problem for p in benchmark_split())
+    seen: set[str] = set()
     for index in itertools.count():
-        for attempt in itertools.count():
+        for attempt in range(_PATIENCE):
             kind, level, made = _make(split, seed, index, attempt)
-            if made.problem not in seen or attempt >= _PATIENCE:
+            if made.problem not in excluded and made.problem not in seen:
                 break
-        if made.problem in seen:
+        else:
             continue
-        seen.add(made.problem)
+        if not repeats:
+            seen.add(made.problem)
         yield Problem(
             id=f"{split}/{seed}/{index}",
             problem=made.problem,
@@ -75,7 +79,7 @@ def generate(split: Split, seed: int = 0) -> Iterator[Problem]:
 
 @functools.cache
 def benchmark_split() -> tuple[Problem, ...]:
-    """The fixed test split: 500 problems, kinds and levels in equal parts and mixed, so that any start is a fair sample."""
+    """The fixed test split: 500 problems, all kinds and levels, mixed so that any start is a fair sample."""
     problems = list(itertools.islice(generate(Split.TEST), TEST_SIZE))
     random.Random("order of the test split").shuffle(problems)
     return tuple(problems)

@@ -1,0 +1,1 @@
+"""The bundled model family: tokenizer, language models, PRM and router. `build.py` runs everything."""
