@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from arbitrage.backends.loading import ModelSpec, load_models, parse_spec  # noqa: E402
-from arbitrage.errors import ModelLoadError, UnknownNameError  # noqa: E402
-from arbitrage.interfaces import Settings  # noqa: E402
-from arbitrage.testing import ScriptedModel  # noqa: E402
-from arbitrage.types import Role  # noqa: E402
-from tests.backends.checkpoints import save_classifier  # noqa: E402
+from arbitrage.backends.loading import ModelSpec, load_models, parse_spec
+from arbitrage.errors import ModelLoadError, UnknownNameError
+from arbitrage.interfaces import Settings
+from arbitrage.testing import ScriptedModel
+from arbitrage.types import Role
+from tests.backends.checkpoints import save_classifier
 
 
 @pytest.mark.parametrize(
