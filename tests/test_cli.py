@@ -358,6 +358,24 @@ def test_bench_does_not_touch_a_folder_that_holds_a_run_unless_told_to_resume(
     assert (tmp_path / "run" / "rows.jsonl").read_bytes() == rows
 
 
+def test_resume_and_report_need_only_the_folder(
+    problems: Path, tmp_path: Path, shared: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows that are missing are made again, the others are kept; report shows the same table."""
+    folder = tmp_path / "run"
+    assert bench(problems, "--strategy", "target-only", "--out", str(folder)) == 0
+    rows = (folder / "rows.jsonl").read_text().splitlines(keepends=True)
+    (folder / "rows.jsonl").write_text("".join(rows[:-1]))
+    capsys.readouterr()
+    assert main(["resume", str(folder)]) == 0
+    assert (folder / "rows.jsonl").read_text().splitlines(keepends=True)[:-1] == rows[:-1]
+    assert len((folder / "rows.jsonl").read_text().splitlines()) == len(rows)
+    shown = capsys.readouterr().out
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["report", str(tmp_path / "nothing")]) == 2
+
+
 def test_bench_without_a_folder_makes_one_under_runs(
     problems: Path, tmp_path: Path, shared: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from arbitrage import __version__
 from arbitrage.cli.bench import bench
 from arbitrage.cli.doctor import doctor
 from arbitrage.cli.ls import ls
+from arbitrage.cli.resume import report, resume
 from arbitrage.cli.solve import solve
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, solve, ls, doctor):
+for command in (bench, resume, report, solve, ls, doctor):
     app.command()(command)
 
 
