@@ -69,6 +69,8 @@ def ship(work: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(work / name / "model", target)
         (target / SIDECAR).write_text(json.dumps(sidecar, indent=1) + "\n")
+        for file in target.iterdir():
+            file.chmod(0o644)
     for name in ("draft", "target"):
         shutil.copy(work / name / "curve.jsonl", CURVES / f"{name}.jsonl")
     for name in ("prm", "router"):

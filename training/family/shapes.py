@@ -41,6 +41,6 @@ class Shape:
 
 
 SHAPES = {
-    "draft": Shape(layers=2, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=5_500_000, seed=11),
-    "target": Shape(layers=8, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=20_000_000, seed=12),
+    "draft": Shape(layers=2, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=4_500_000, seed=11),
+    "target": Shape(layers=8, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=17_500_000, seed=12),
 }
