@@ -59,9 +59,9 @@ def _prm_card(curves: Path) -> str:
     report = json.loads((curves / "prm.json").read_text())["held_out"]
     what = "Process reward model: the probability that a solution is right up to and including its newest step."
     return f"""{_HEAD.format(name="prm", what=what)}- **Architecture**: Llama token classifier, {prm.LAYERS} layers, initialised from the lower half of the target
-- **Data**: solutions of {prm.PROBLEMS:,} problems of the split `prm`: the draft's, the target's, and mixed ones; every step
-  labelled by the exact checker (`arbitrage.harness.synthetic.right_steps`)
-- **Seed** {prm.SEED}, {prm.EPOCHS} epochs, AdamW, learning rate {prm.LEARNING_RATE:g}
+- **Data**: {prm.DRAFT_SOLUTIONS:,} solutions by the draft and {prm.TARGET_SOLUTIONS:,} by the target for problems of the split `prm`; every token
+  labelled by the exact checker: right up to the first deviation from the worked solution
+- **Seed** {prm.SEED}, {prm.EPOCHS} epochs, Muon and AdamW, peak learning rate {prm.LEARNING_RATE:g}
 
 ## Scores on {prm.HELD_OUT} held-out problems
 {_table(report)}
@@ -90,7 +90,7 @@ def _router_card(curves: Path) -> str:
     return f"""{_HEAD.format(name="router", what=what)}- **Architecture**: as the PRM, initialised from it; annotated input (who wrote each step)
 - **Data**: step pairs of {router.PROBLEMS:,} problems of the split `router`, better-of-two roll-in, balanced by downsampling:
   {report["training_steps"]:,} steps
-- **Seed** {router.SEED}, {router.EPOCHS} epochs, AdamW, learning rate {router.LEARNING_RATE:g}
+- **Seed** {router.SEED}, {router.EPOCHS} epochs, Muon and AdamW, peak learning rate {router.LEARNING_RATE:g}
 
 ## Scores on {router.HELD_OUT} held-out problems, unbalanced steps
 {parts}

@@ -19,6 +19,7 @@ from transformers import (
 from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat
 from arbitrage.types import Author
 from training.family.batches import IGNORED
+from training.family.optimizer import Optimizer
 
 _BATCH_TOKENS = 4096
 
@@ -42,6 +43,27 @@ def encode(
         step = encoder.step(text, author)
         ids += step
         marks += [IGNORED] * (len(step) - 1) + [IGNORED if label is None else label]
+    return Stream(tuple(ids), tuple(marks))
+
+
+def encode_checked(
+    encoder: StreamEncoder, statement: str, steps: Sequence[tuple[str, Author]], reference: Sequence[str]
+) -> Stream:
+    """A stream with a label at every token of every step: 1 up to the first deviation from the reference, then 0.
+
+    The last label of a step is the step's own: the scorer is read there only, but learns from all of them where a
+    solution goes wrong.
+    """
+    ids = list(encoder.problem(statement))
+    marks = [IGNORED] * len(ids)
+    right = 1
+    for i, (text, author) in enumerate(steps):
+        step = encoder.step(text, author)
+        wanted = encoder.step(reference[i], author) if i < len(reference) else []
+        for k, token in enumerate(step):
+            right &= k < len(wanted) and wanted[k] == token
+            marks.append(int(right))
+        ids += step
     return Stream(tuple(ids), tuple(marks))
 
 
@@ -99,32 +121,25 @@ def train(
     seed: int,
     name: str,
 ) -> list[dict[str, float]]:
-    """Cross-entropy at the labelled separators; AdamW, 5 % warm-up, linear decay. Returns the learning curve."""
+    """Cross-entropy at the labelled positions; Muon and AdamW, linear decay. Returns the learning curve."""
     torch.manual_seed(seed)
     shuffle = random.Random(seed)
     model.set_attn_implementation("eager")
     model.train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
-    )
+    optimizer = Optimizer(model, learning_rate, warmup=0.05, decay=0.95)
     total = epochs * len(_batches(streams, None))
     curve: list[dict[str, float]] = []
     step, running, seen = 0, 0.0, 0
     for epoch in range(epochs):
         for batch in _batches(streams, shuffle):
-            progress = step / total
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * min(1.0, (progress + 1e-3) / 0.05, 1.0 - progress)
             ids, labels = _padded(batch)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = model(ids).logits
             loss = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.step(step / total)
             step, running, seen = step + 1, running + loss.item(), seen + 1
-            if step % 100 == 0 or step == total:
+            if step % 50 == 0 or step == total:
                 curve.append({"epoch": epoch, "step": step, "of": total, "loss": round(running / seen, 4)})
                 print(name, curve[-1], flush=True)
                 running, seen = 0.0, 0

@@ -1,4 +1,4 @@
-"""The process reward model: real solutions of both models, every step labelled by the exact checker.
+"""The process reward model: real solutions of both models, labelled right or wrong by the exact checker.
 
 python -m training.family.prm --work work/family
 """
@@ -8,56 +8,66 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from arbitrage.harness.synthetic import Split, generate, right_steps
-from arbitrage.types import Author, Problem
-from training.family.classifier import Stream, encode, encoder_for, from_language_model, scores, train
+from arbitrage.types import SEPARATOR, Author, Problem
+from training.family.classifier import Stream, encode, encode_checked, encoder_for, from_language_model, scores, train
 from training.family.measures import auc
-from training.family.rolling import Choice, Walk, roll
 from training.family.writing import Pen
 
-PROBLEMS = 3000
+DRAFT_SOLUTIONS, TARGET_SOLUTIONS = 6000, 3000
 HELD_OUT = 400
-LAYERS = 4
-"""The PRM starts from the lower half of the target, which knows the arithmetic it has to judge."""
-EPOCHS = 3
-LEARNING_RATE = 6e-4
+LAYERS = 5
+"""The PRM starts from the lower layers of the target, which knows the arithmetic it has to judge."""
+EPOCHS = 4
+LEARNING_RATE = 3e-3
 SEED = 21
 
 Solution = tuple[Problem, list[tuple[str, Author]]]
 
 
-def write_solutions(draft: Pen, target: Pen, problems: Sequence[Problem], mixed: bool) -> list[Solution]:
-    """Each model's own solutions, and solutions in which a coin chose each step's author."""
-    solutions: list[Solution] = []
-    pens: tuple[tuple[Pen, Author], ...] = ((draft, "draft"), (target, "target"))
-    for pen, author in pens:
-        for problem, steps in zip(problems, pen.solutions(problems), strict=True):
-            solutions.append((problem, [(step, author) for step in steps]))
-        print(f"prm: {len(problems)} solutions by the {author}", flush=True)
-    if mixed:
-        coin = random.Random(SEED)
-        walks: dict[str, Walk] = {}
-
-        def toss(current: Sequence[Walk], drafts: Sequence[str], targets: Sequence[str]) -> list[Choice]:
-            walks.update({w.problem.id: w for w in current})
-            return [(coin.choice(("draft", "target")), None, None) for _ in current]
-
-        roll(problems, draft, target, toss, "prm, mixed")
-        solutions += [(w.problem, w.steps) for w in walks.values()]
-    return solutions
+def write_solutions(pen: Pen, author: Author, problems: Sequence[Problem]) -> list[Solution]:
+    """One model's own greedy solutions."""
+    written = pen.solutions(problems)
+    print(f"prm: {len(problems)} solutions by the {author}", flush=True)
+    return [(p, [(step, author) for step in steps]) for p, steps in zip(problems, written, strict=True)]
 
 
-def labelled(solutions: Sequence[Solution], pen: Pen) -> list[Stream]:
-    """One stream a solution, a label at every step."""
+def solutions(work: Path, draft: Pen, target: Pen) -> tuple[list[Solution], list[Solution]]:
+    """Training and held-out solutions of both models; kept in solutions.json."""
+    file = work / "prm/solutions.json"
+    problems = list(itertools.islice(generate(Split.PRM, 0), DRAFT_SOLUTIONS + HELD_OUT))
+    if not file.exists():
+        parts = [
+            write_solutions(draft, "draft", problems),
+            write_solutions(target, "target", problems[DRAFT_SOLUTIONS - TARGET_SOLUTIONS :]),
+        ]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([(p.id, steps) for part in parts for p, steps in part]))
+    by_id = {p.id: p for p in problems}
+    kept_out = {p.id for p in problems[DRAFT_SOLUTIONS:]}
+    training: list[Solution] = []
+    held_out: list[Solution] = []
+    for name, steps in json.loads(file.read_text()):
+        (held_out if name in kept_out else training).append((by_id[name], [(text, author) for text, author in steps]))
+    return training, held_out
+
+
+def checked(parts: Sequence[Solution], pen: Pen) -> list[Stream]:
+    """Streams to learn from: a label at every token."""
+    encoder = encoder_for(pen.tokenizer, annotated=False)
+    return [encode_checked(encoder, p.problem, steps, (p.solution or "").split(SEPARATOR)) for p, steps in parts]
+
+
+def labelled(parts: Sequence[Solution], pen: Pen) -> list[Stream]:
+    """Streams to be judged by: a label at every step."""
     encoder = encoder_for(pen.tokenizer, annotated=False)
     streams = []
-    for problem, steps in solutions:
+    for problem, steps in parts:
         labels = [int(ok) for ok in right_steps(problem, [text for text, _ in steps])]
         streams.append(encode(encoder, problem.problem, steps, labels))
     return streams
@@ -72,11 +82,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     work: Path = arguments.work
     draft, target = Pen(work / "draft/model"), Pen(work / "target/model")
-    problems = list(itertools.islice(generate(Split.PRM, 0), PROBLEMS + HELD_OUT))
-    training = labelled(write_solutions(draft, target, problems[:PROBLEMS], mixed=True), draft)
-    held_out = labelled(write_solutions(draft, target, problems[PROBLEMS:], mixed=True), draft)
+    training, to_judge = solutions(work, draft, target)
+    held_out = labelled(to_judge, draft)
     model = from_language_model(work / "target/model", LAYERS)
-    curve = train(model, training, EPOCHS, LEARNING_RATE, SEED, "prm")
+    curve = train(model, checked(training, draft), EPOCHS, LEARNING_RATE, SEED, "prm")
     given = [score for row in scores(model, held_out) for score in row]
     labels = [mark == 1 for stream in held_out for mark in stream.labels if mark >= 0]
     report = {
@@ -88,7 +97,7 @@ def main() -> None:
         "held_out_steps": len(labels),
         "held_out_right": round(sum(labels) / len(labels), 4),
         "training_solutions": len(training),
-        "training_steps": sum(mark >= 0 for s in training for mark in s.labels),
+        "training_steps": sum(len(steps) for _, steps in training),
     }
     out = work / "prm"
     model.to(torch.bfloat16).save_pretrained(out / "model")

@@ -20,10 +20,10 @@ from training.family.measures import ranking_report, router_report, thresholds
 from training.family.rolling import Choice, Pair, Walk, roll
 from training.family.writing import Pen
 
-PROBLEMS = 3600
+PROBLEMS = 2400
 HELD_OUT = 400
 EPOCHS = 3
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-3
 SEED = 31
 
 
