@@ -155,7 +155,8 @@ def load(
 
     source.check()
     name, keywords = source.arguments()
-    logging.disable_progress_bar()  # one bar for each model would drown the run's own
+    # One bar for each model would drown the run's own.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if source.gguf:
         extra["quantization_config"] = GgufConfig(dequantize=True)
     else:
