@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -16,3 +17,6 @@ except ImportError:  # everything but the hf backend works without torch
     pass
 else:
     torch.set_num_threads(1)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some tests send for real.
+signal.signal(signal.SIGINT, signal.default_int_handler)
