@@ -58,7 +58,7 @@ def _table(report: dict[str, Any]) -> str:
 def _prm_card(curves: Path) -> str:
     report = json.loads((curves / "prm.json").read_text())["held_out"]
     what = "Process reward model: the probability that a solution is right up to and including its newest step."
-    return f"""{_HEAD.format(name="prm", what=what)}- **Architecture**: Llama token classifier, {prm.LAYERS} layers, initialised from the lower half of the target
+    return f"""{_HEAD.format(name="prm", what=what)}- **Architecture**: Llama token classifier, {prm.LAYERS} layers, initialised from the lower layers of the target
 - **Data**: {prm.DRAFT_SOLUTIONS:,} solutions by the draft and {prm.TARGET_SOLUTIONS:,} by the target for problems of the split `prm`; every token
   labelled by the exact checker: right up to the first deviation from the worked solution
 - **Seed** {prm.SEED}, {prm.EPOCHS} epochs, Muon and AdamW, peak learning rate {prm.LEARNING_RATE:g}
