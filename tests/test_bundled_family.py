@@ -135,7 +135,7 @@ def test_the_prm_tells_right_steps_from_wrong_ones(family):
                 scores[ok].append(session.score(step, "draft"))
                 session.commit()
     wins = mannwhitneyu(scores[True], scores[False]).statistic
-    assert wins / (len(scores[True]) * len(scores[False])) >= 0.7
+    assert wins / (len(scores[True]) * len(scores[False])) >= 0.95
 
 
 def test_every_model_loads_with_plain_transformers_and_has_a_card():
@@ -147,11 +147,13 @@ def test_every_model_loads_with_plain_transformers_and_has_a_card():
         assert len(tokenizer.encode("\n\n")) == 1
         assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False).count("<|begin|>") == 1
     for name in ("prm", "router"):
-        model = transformers.AutoModelForTokenClassification.from_pretrained(bundled_path(name))
-        assert model.config.num_labels == 2
-        assert json.loads((bundled_path(name) / "arbitrage.json").read_text())["thresholds"]
+        model = transformers.AutoModelForCausalLM.from_pretrained(bundled_path(name))
+        assert type(model).__name__ == "LlamaForCausalLM"
+        sidecar = json.loads((bundled_path(name) / "arbitrage.json").read_text())
+        assert sidecar["thresholds"]
+        assert sidecar["likelihood"]
     for name in ("draft", "target", "prm", "router"):
-        assert "Seed" in (bundled_path(name) / "README.md").read_text()
+        assert "seed" in (bundled_path(name) / "README.md").read_text().lower()
         assert list(bundled_path(name).glob("*.safetensors"))
         assert not list(bundled_path(name).glob("*.bin"))
 

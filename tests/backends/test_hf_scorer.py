@@ -15,21 +15,23 @@ from arbitrage.errors import ContextOverflowError  # noqa: E402
 from tests.backends.checkpoints import save_classifier  # noqa: E402
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "annotated"])
+@pytest.fixture(scope="module", params=["plain", "annotated", "chat", "annotated chat"])
 def scorer(request, tmp_path_factory):
-    """A random scorer, with and without author tags."""
-    sidecar = json.dumps({"stream": {"annotated": request.param}, "thresholds": {"0.3": 0.25, "0.5": 0.125}})
+    """A random scorer, with and without author tags and chat template."""
+    stream = {"annotated": "annotated" in request.param, "chat": "chat" in request.param}
+    sidecar = json.dumps({"stream": stream, "thresholds": {"0.3": 0.25, "0.5": 0.125}})
     directory = save_classifier(tmp_path_factory.mktemp("scorer"), sidecar=sidecar)
     return HFBackend().scorer(str(directory), "cpu", dtype="float32")
 
 
-def full_score(scorer, problem, steps, annotated):
+def full_score(scorer, problem, steps, case):
     """The stream written from its description, encoded at once."""
-    tokenizer = scorer.encoder._codec.tokenizer
+    tokenizer = scorer.encoder.codec.tokenizer
     end = tokenizer("\n\n", add_special_tokens=False)["input_ids"][-1]
-    ids = tokenizer(problem + "\n", add_special_tokens=False)["input_ids"]
+    head = f"<|begin|><|user|>{problem}<|assistant|>" if "chat" in case else problem + "\n"
+    ids = tokenizer(head, add_special_tokens=False)["input_ids"]
     for text, author in steps:
-        tag = {"draft": "Model 0: ", "target": "Model 1: "}[author] if annotated else ""
+        tag = {"draft": "Model 0: ", "target": "Model 1: "}[author] if "annotated" in case else ""
         ids = [*ids, *tokenizer(tag + text, add_special_tokens=False)["input_ids"], end]
     with torch.inference_mode():
         logits = scorer.network.module(input_ids=torch.tensor([ids])).logits[0, -1]
@@ -38,7 +40,7 @@ def full_score(scorer, problem, steps, annotated):
 
 def test_incremental_scores_equal_a_full_re_encode_after_any_history(scorer, request):
     """Forty random histories of score, commit, discard and append agree with one pass over the whole stream."""
-    annotated = "annotated" in request.node.callspec.id
+    case = request.node.callspec.id
     rng = np.random.default_rng(0)
     for _ in range(40):
         committed = []
@@ -48,7 +50,7 @@ def test_incremental_scores_equal_a_full_re_encode_after_any_history(scorer, req
                 author = ("draft", "target")[int(rng.integers(2))]
                 score = session.score(text, author)
                 assert score == pytest.approx(
-                    full_score(scorer, "What is 1+1?", [*committed, (text, author)], annotated), abs=1e-5
+                    full_score(scorer, "What is 1+1?", [*committed, (text, author)], case), abs=1e-5
                 )
                 action = int(rng.integers(3))
                 if action == 0:
@@ -79,13 +81,13 @@ def test_the_calibration_table_comes_with_the_checkpoint(scorer):
 
 def test_too_long_streams_lose_their_oldest_steps_and_keep_the_problem(scorer, request):
     """Beyond the context the score is that of the problem with the newest steps that fit."""
-    annotated = "annotated" in request.node.callspec.id
+    case = request.node.callspec.id
     steps = [(chr(97 + i) * 60, "draft") for i in range(12)]
     with scorer.open("What is 1+1?") as session:
         for text, author in steps[:-1]:
             session.append(text, author)
         score = session.score(*steps[-1])
-        wanted = [full_score(scorer, "What is 1+1?", steps[i:], annotated) for i in range(4, 8)]
+        wanted = [full_score(scorer, "What is 1+1?", steps[i:], case) for i in range(4, 8)]
         assert min(abs(score - w) for w in wanted) < 1e-5
         with pytest.raises(ContextOverflowError, match="context"):
             session.score("x" * 600, "draft")

@@ -36,7 +36,7 @@ def loaded():
 def fresh_logits(model, ids):
     """Logits of the whole sequence by one plain forward pass, shape (tokens, vocabulary)."""
     with torch.inference_mode():
-        return model._network.module(input_ids=torch.tensor([ids])).logits[0].numpy()
+        return model.network.module(input_ids=torch.tensor([ids])).logits[0].numpy()
 
 
 operations = st.lists(
@@ -68,7 +68,7 @@ def test_greedy_generation_equals_transformers_generate(checkpoint, loaded):
         prompt = np.random.default_rng(seed).integers(0, 256, 20).tolist()
         with model.open(prompt) as session:
             ours = session.generate(Stop(64, at_separator=False), GREEDY, np.random.default_rng(0)).ids
-        theirs = model._network.module.generate(
+        theirs = model.network.module.generate(
             torch.tensor([prompt]), max_new_tokens=64, do_sample=False, attention_mask=torch.ones(1, 20, dtype=int)
         )[0, 20:]
         assert list(ours) == theirs.tolist()

@@ -47,6 +47,8 @@ def train_all(work: Path) -> None:
     ]
     if any([process.wait() for process in started]):
         raise SystemExit("pretraining stopped; start the same command again to go on from the last checkpoint")
+    if not (work / "reader/model").exists():
+        run("pretrain", "reader", "--work", str(work), "--threads", "2")
     for stage in ("prm", "router"):
         if not (work / stage / "report.json").exists():
             run(stage, "--work", str(work))
@@ -55,23 +57,29 @@ def train_all(work: Path) -> None:
 def ship(work: Path) -> None:
     """Copy weights, sidecars, curves and model cards to where the package keeps them."""
     CURVES.mkdir(exist_ok=True)
+    fitted = json.loads((work / "prm/report.json").read_text())["held_out"]
     sidecars: dict[str, dict[str, object]] = {
         "draft": {"instruction": ""},
         "target": {"instruction": ""},
-        "prm": {"stream": {"annotated": False}, "thresholds": json.loads((work / "prm/thresholds.json").read_text())},
+        "prm": {
+            "stream": {"annotated": False, "chat": True},
+            "likelihood": {key: fitted[key] for key in ("offset", "slope")},
+            "thresholds": json.loads((work / "prm/thresholds.json").read_text()),
+        },
         "router": {
-            "stream": {"annotated": True},
+            "stream": {"annotated": False, "chat": True},
+            "likelihood": json.loads((work / "router/head.json").read_text()),
             "thresholds": json.loads((work / "router/thresholds.json").read_text()),
         },
     }
     for name, sidecar in sidecars.items():
         target = SHIPPED / name
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(work / name / "model", target)
+        shutil.copytree(work / (name if name in ("draft", "target") else "reader") / "model", target)
         (target / SIDECAR).write_text(json.dumps(sidecar, indent=1) + "\n")
         for file in target.iterdir():
             file.chmod(0o644)
-    for name in ("draft", "target"):
+    for name in ("draft", "target", "reader"):
         shutil.copy(work / name / "curve.jsonl", CURVES / f"{name}.jsonl")
     for name in ("prm", "router"):
         shutil.copy(work / name / "report.json", CURVES / f"{name}.json")

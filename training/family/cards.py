@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from arbitrage.backends.hf.likelihood import FEATURES
 from training.family import prm, router
 from training.family.shapes import SHAPES
 
@@ -57,13 +58,18 @@ def _table(report: dict[str, Any]) -> str:
 
 def _prm_card(curves: Path) -> str:
     report = json.loads((curves / "prm.json").read_text())["held_out"]
+    reader = SHAPES["reader"]
+    solved = [json.loads(line) for line in (curves / "reader.jsonl").open()][-1]["solved"]
     what = "Process reward model: the probability that a solution is right up to and including its newest step."
-    return f"""{_HEAD.format(name="prm", what=what)}- **Architecture**: Llama token classifier, {prm.LAYERS} layers, initialised from the lower layers of the target
-- **Data**: {prm.DRAFT_SOLUTIONS:,} solutions by the draft and {prm.TARGET_SOLUTIONS:,} by the target for problems of the split `prm`; every token
-  labelled by the exact checker: right up to the first deviation from the worked solution
-- **Seed** {prm.SEED}, {prm.EPOCHS} epochs, Muon and AdamW, peak learning rate {prm.LEARNING_RATE:g}
+    return f"""{_HEAD.format(name="prm", what=what)}- **Architecture**: Llama causal language model, {reader.layers} layers, hidden {reader.hidden}; the reward is
+  σ(offset − slope · M), M the largest surprise −log p(token) over all steps so far
+- **Language model** (`reader`): the target's lower {reader.layers} layers, trained on for {reader.tokens:,} tokens of fresh problems (split `train`,
+  seed {reader.seed}); its own greedy output is the worked solution of {solved:.0%} of held-out problems
+- **Calibration**: offset {report["offset"]}, slope {report["slope"]}, by logistic regression on {report["calibration_steps"]:,} steps of
+  {prm.DRAFT_SOLUTIONS:,} solutions by the draft and {prm.TARGET_SOLUTIONS:,} by the target for problems of the split `prm`, each step labelled by the
+  exact checker
 
-## Scores on {prm.HELD_OUT} held-out problems
+## Scores on {prm.HELD_OUT} held-out problems, solutions of both models
 {_table(report)}
 """
 
@@ -87,10 +93,11 @@ def _router_card(curves: Path) -> str:
         for rate in captured
         if rate in ("0.1", "0.2", "0.3", "0.4", "0.5", "0.7")
     )
-    return f"""{_HEAD.format(name="router", what=what)}- **Architecture**: as the PRM, initialised from it; annotated input (who wrote each step)
+    return f"""{_HEAD.format(name="router", what=what)}- **Architecture**: the PRM's language model; a network of {router.UNITS} hidden units on {len(FEATURES)} numbers that it reads off the
+  draft's newest step and what lies before it ({", ".join(FEATURES)})
 - **Data**: step pairs of {router.PROBLEMS:,} problems of the split `router`, better-of-two roll-in, balanced by downsampling:
   {report["training_steps"]:,} steps
-- **Seed** {router.SEED}, {router.EPOCHS} epochs, Muon and AdamW, peak learning rate {router.LEARNING_RATE:g}
+- **Seed** {router.SEED}, {router.STEPS} full-batch steps of AdamW, peak learning rate {router.LEARNING_RATE:g}
 
 ## Scores on {router.HELD_OUT} held-out problems, unbalanced steps
 {parts}

@@ -62,6 +62,10 @@ def pretrain(name: str, shape: Shape, work: Path) -> None:
     tokenizer = load_or_train(work / "tokenizer")
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     model = LlamaForCausalLM(shape.config(**ids, pad_token_id=tokenizer.pad_token_id))
+    if shape.start:
+        below = LlamaForCausalLM.from_pretrained(work / shape.start / "model", dtype=torch.float32)
+        missing, _ = model.load_state_dict(below.state_dict(), strict=False)
+        assert not missing, missing
     model.set_attn_implementation("eager")  # on a CPU, for sequences this short, 2.5 x the speed of SDPA's backward
     optimizer = Optimizer(model, shape.learning_rate)
     out = work / name

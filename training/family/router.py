@@ -1,4 +1,4 @@
-"""The router: step pairs scored by the PRM, then a classifier that guesses from the draft's step alone.
+"""The router: from the PRM's reading of the draft's step alone, would the target's version be rewarded more?
 
 python -m training.family.router --work work/family
 """
@@ -10,37 +10,38 @@ import itertools
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Calibration, Reading, readout
 from arbitrage.harness.synthetic import Split, generate
-from training.family.classifier import Stream, encode, encoder_for, load, scores, train
 from training.family.measures import ranking_report, router_report, thresholds
+from training.family.prm import Reader, so_far
 from training.family.rolling import Choice, Pair, Walk, roll
 from training.family.writing import Pen
 
 PROBLEMS = 2400
 HELD_OUT = 400
-EPOCHS = 3
-LEARNING_RATE = 1e-3
+UNITS = 16
+STEPS, LEARNING_RATE, WEIGHT_DECAY = 1500, 1e-2, 1e-4
 SEED = 31
 
 
-def collect(work: Path, draft: Pen, target: Pen) -> list[Pair]:
+def collect(work: Path, draft: Pen, target: Pen, reader: Reader) -> list[Pair]:
     """Step pairs under the better-of-two roll-in; kept in pairs.jsonl."""
     file = work / "router/pairs.jsonl"
     if file.exists():
         return [Pair.from_json(json.loads(line)) for line in file.open()]
-    prm = load(work / "prm/model")
-    encoder = encoder_for(draft.tokenizer, annotated=False)
+    fitted = json.loads((work / "prm/report.json").read_text())["held_out"]
+    calibration = Calibration(fitted["offset"], fitted["slope"])
 
     def reward(walks: Sequence[Walk], texts: Sequence[str]) -> list[float]:
-        streams = [
-            encode(encoder, w.problem.problem, [*w.steps, (text, "draft")], [*([None] * len(w.steps)), 1])
-            for w, text in zip(walks, texts, strict=True)
-        ]
-        return [row[0] for row in scores(prm, streams)]
+        readings = reader.readings([(w.problem.problem, [*w.texts, t]) for w, t in zip(walks, texts, strict=True)])
+        return [calibration.reward(so_far(row)[-1]) for row in readings]
 
     def better(walks: Sequence[Walk], drafts: Sequence[str], targets: Sequence[str]) -> list[Choice]:
         s_d, s_t = reward(walks, drafts), reward(walks, targets)
@@ -56,20 +57,56 @@ def collect(work: Path, draft: Pen, target: Pen) -> list[Pair]:
     return pairs
 
 
-def stream(encoder: object, pair: Pair) -> Stream:
-    """History as committed, the draft's step as candidate, the label at its end."""
-    steps = [*pair.history, (pair.draft, "draft")]
-    return encode(encoder, pair.statement, steps, [*([None] * len(pair.history)), int(pair.advantage > 0)])  # type: ignore[arg-type]
+def read(pairs: Sequence[Pair], reader: Reader) -> list[Reading]:
+    """The draft's step of each pair after the history as committed: what the router sees."""
+    rows = reader.readings([(p.statement, [*(text for text, _ in p.history), p.draft]) for p in pairs])
+    found = []
+    for pair, row in zip(pairs, rows, strict=True):
+        before = max((one.surprise for one in row[:-1]), default=0.0)
+        by_target = sum(author == "target" for _, author in pair.history)
+        found.append(Reading.of(row[-1], before, len(pair.history), by_target))
+    return found
 
 
-def balanced(streams: Sequence[Stream], seed: int) -> list[Stream]:
-    """Random downsampling of the majority class."""
-    classes: dict[int, list[Stream]] = {0: [], 1: []}
-    for one in streams:
-        classes[one.labels[-1]].append(one)
-    size = min(map(len, classes.values()))
+def balanced(labels: Sequence[bool], seed: int) -> list[int]:
+    """Random downsampling of the majority class: which ones stay."""
+    classes = [[i for i, label in enumerate(labels) if label is value] for value in (False, True)]
+    size = min(map(len, classes))
     rng = random.Random(seed)
-    return [one for members in classes.values() for one in rng.sample(members, size)]
+    return [i for members in classes for i in rng.sample(members, size)]
+
+
+def fit(readings: Sequence[Reading], labels: Sequence[bool]) -> tuple[dict[str, object], list[dict[str, float]]]:
+    """The head as the sidecar holds it, and its learning curve. Full batches of AdamW, cosine decay."""
+    torch.manual_seed(SEED)
+    x = torch.tensor([astuple(one) for one in readings], dtype=torch.float64)
+    y = torch.tensor(labels, dtype=torch.float64)
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    first, last = torch.nn.Linear(len(FEATURES), UNITS).double(), torch.nn.Linear(UNITS, 1).double()
+    net = torch.nn.Sequential(first, torch.nn.Tanh(), last)
+    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    curve = []
+    for step in range(STEPS):
+        loss = binary_cross_entropy_with_logits(net((x - mean) / scale)[:, 0], y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+        if step % 100 == 99:
+            curve.append({"step": step + 1, "loss": round(loss.item(), 5)})
+
+    def rounded(values: torch.Tensor) -> object:
+        return np.round(values.detach().numpy(), 5).tolist()
+
+    head = {
+        "features": list(FEATURES),
+        "mean": rounded(mean),
+        "scale": rounded(scale),
+        "hidden": rounded(torch.cat([first.weight, first.bias[:, None]], 1)),
+        "output": rounded(torch.cat([last.weight[0], last.bias])),
+    }
+    return head, curve
 
 
 def regime(pairs: Sequence[Pair]) -> dict[str, float]:
@@ -108,15 +145,18 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     work: Path = arguments.work
     draft, target = Pen(work / "draft/model"), Pen(work / "target/model")
-    pairs = collect(work, draft, target)
+    reader = Reader(work / "reader/model")
+    pairs = collect(work, draft, target, reader)
     names = list(dict.fromkeys(p.problem_id for p in pairs))
     kept_out = set(names[PROBLEMS:])
     held_out = [p for p in pairs if p.problem_id in kept_out]
-    encoder = encoder_for(draft.tokenizer, annotated=True)
-    training = balanced([stream(encoder, p) for p in pairs if p.problem_id not in kept_out], SEED)
-    model = load(work / "prm/model")
-    curve = train(model, training, EPOCHS, LEARNING_RATE, SEED, "router")
-    given = [row[0] for row in scores(model, [stream(encoder, p) for p in held_out])]
+    training = [p for p in pairs if p.problem_id not in kept_out]
+    readings, labels = read(training, reader), [p.advantage > 0 for p in training]
+    kept = balanced(labels, SEED)
+    settings, curve = fit([readings[i] for i in kept], [labels[i] for i in kept])
+    head = readout(settings)
+    assert isinstance(head, AdvantageHead)
+    given = [head.score(one) for one in read(held_out, reader)]
     advantages = [p.advantage for p in held_out]
     rewards = [p.draft_reward for p in held_out if p.draft_reward is not None]
     report = {
@@ -124,11 +164,10 @@ def main() -> None:
         "minus_draft_reward": ranking_report([-r for r in rewards], advantages),
         "minus_draft_confidence": ranking_report([-c for c in confidence(draft, held_out)], advantages),
         "regime": regime(held_out),
-        "training_steps": len(training),
+        "training_steps": len(kept),
     }
     out = work / "router"
-    model.to(torch.bfloat16).save_pretrained(out / "model")
-    draft.tokenizer.save_pretrained(out / "model")
+    (out / "head.json").write_text(json.dumps(settings))
     (out / "thresholds.json").write_text(json.dumps(thresholds(given, escalates_above=True)))
     (work / "prm/thresholds.json").write_text(json.dumps(thresholds(rewards, escalates_above=False)))
     (out / "report.json").write_text(json.dumps({"held_out": report, "curve": curve}, indent=1))

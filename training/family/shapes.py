@@ -1,4 +1,4 @@
-"""Sizes and budgets of the bundled models. Cost on a CPU is per layer, so the draft is shallow and the target deep."""
+"""Sizes and budgets of the language models. Cost on a CPU is per layer, so the draft is shallow and the target deep."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Shape:
     """Training budget in tokens (padding not counted)."""
     seed: int
     learning_rate: float = 4e-3
+    start: str | None = None
+    """The model whose lower layers and embeddings it starts from."""
 
     def config(self, **ids: int) -> LlamaConfig:
         """The transformers configuration; `ids` are the special token ids."""
@@ -43,4 +45,8 @@ class Shape:
 SHAPES = {
     "draft": Shape(layers=2, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=4_500_000, seed=11),
     "target": Shape(layers=8, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=17_500_000, seed=12),
+    # What the PRM reads with: it is never shipped itself.
+    "reader": Shape(
+        layers=3, hidden=256, feed_forward=512, heads=4, kv_heads=2, tokens=9_000_000, seed=13, start="target"
+    ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arbitrage.errors import MissingExtraError
+from arbitrage.errors import MissingExtraError, ModelLoadError
 
 try:
     import torch  # noqa: F401
@@ -14,9 +14,10 @@ except ImportError as error:
 
 from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf.codec import HFCodec
+from arbitrage.backends.hf.likelihood import LikelihoodScorer, readout
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device, load, load_tokenizer
+from arbitrage.backends.hf.model import HFLanguageModel
 from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
-from arbitrage.backends.hf.session import HFLanguageModel, HFSession
 from arbitrage.interfaces import INSTRUCTION, Backend
 from arbitrage.types import Role
 
@@ -25,8 +26,8 @@ __all__ = [
     "HFCodec",
     "HFLanguageModel",
     "HFScoreSession",
-    "HFSession",
     "HFStepScorer",
+    "LikelihoodScorer",
     "StreamEncoder",
     "StreamFormat",
 ]
@@ -36,28 +37,42 @@ class HFBackend(Backend):
     """Loads bundled models, local directories, hub ids (`owner/name#revision`) and GGUF files (dequantised)."""
 
     name = "hf"
+    options = frozenset({"dtype", "trust_remote_code", "allow_pickle", "threads"})
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> HFLanguageModel:
         """See `Backend.language_model`. Options: dtype, trust_remote_code, allow_pickle (see `LoadOptions`)."""
+        return self._load(Source(source), device or default_device(), LoadOptions.of(options), {})
+
+    def _load(self, where: Source, device: str, how: LoadOptions, extra: dict[str, Any]) -> HFLanguageModel:
+        """`extra` goes to `from_pretrained`."""
         from transformers import AutoModelForCausalLM
 
-        where, how = Source(source), LoadOptions.of(options)
-        module, facts = load(AutoModelForCausalLM, where, device or default_device(), how)
+        module, facts = load(AutoModelForCausalLM, where, device, how, **extra)
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         instruction = where.sidecar().get("instruction", INSTRUCTION)
         return HFLanguageModel(where.name, module, codec, instruction, facts)
 
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
-        """See `Backend.scorer`. Reads two-label token classifiers whose `arbitrage.json` names the stream format."""
-        from transformers import AutoModelForTokenClassification
+        """See `Backend.scorer`. The checkpoint's `arbitrage.json` names the stream format.
+
+        Reads two-label token classifiers, and causal language models whose sidecar has a `likelihood` entry.
+        """
+        from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
         where, how = Source(source), LoadOptions.of(options)
-        module, facts = load(AutoModelForTokenClassification, where, device or default_device(), how)
-        codec = HFCodec(load_tokenizer(where, how))
-        return HFStepScorer(where.name, module, codec, _stream_format(where.sidecar()), facts)
+        sidecar = where.sidecar()
+        likelihood = sidecar.get("likelihood")
+        kind = AutoModelForTokenClassification if likelihood is None else AutoModelForCausalLM
+        module, facts = load(kind, where, device or default_device(), how)
+        codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar)
+        if likelihood is None:
+            return HFStepScorer(where.name, module, codec, stream, facts)
+        return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts)
 
-    def bundled(self, role: Role) -> str:
+    def bundled(self, role: Role, variant: str | None = None) -> str:
         """Directory of the bundled model for `role`."""
+        if variant is not None:
+            raise ModelLoadError(f"the hf backend has no bundled {role} in {variant!r}; precisions are set by dtype")
         return str(bundled_path(role.value))
 
 
@@ -74,5 +89,6 @@ def _stream_format(sidecar: dict[str, Any]) -> StreamFormat:
     return StreamFormat(
         separator=stream.get("separator", StreamFormat().separator),
         annotated=bool(stream.get("annotated", False)),
+        chat=bool(stream.get("chat", False)),
         thresholds=thresholds,
     )

@@ -1,4 +1,4 @@
-"""One sequence pushed through one transformers model: the forward pass, its cache and its clock.
+"""One sequence pushed through one transformers model: the forward pass and its cache.
 
 Language-model sessions and step scorers share it. Knows nothing of sampling or steps.
 """
@@ -6,7 +6,6 @@ Language-model sessions and step scorers share it. Knows nothing of sampling or 
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from arbitrage.backends.hf.cache import RewindableCache, attention_layers
-from arbitrage.interfaces import Usage
 
 
 class Network:
@@ -40,42 +38,25 @@ class Network:
         return result
 
 
-class CachedSequence:
-    """A token sequence with the cache of its encoded prefix; tokens are encoded when an output is asked for."""
+class NetworkCache:
+    """The encoded prefix of one sequence in one `Network`; a `KVCache`."""
 
     def __init__(self, network: Network) -> None:
-        self.ids: list[int] = []
-        self.usage = Usage()
         self._network = network
-        self._cache: RewindableCache | None = RewindableCache(network.layers)
+        self._cache = RewindableCache(network.layers)
 
-    def append(self, ids: Sequence[int]) -> None:
-        """Add tokens; nothing is run."""
-        self.ids.extend(ids)
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return self._cache.length
+
+    def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """See `KVCache.forward`."""
+        return self._network.forward(ids, self._cache, keep)
 
     def truncate(self, length: int) -> None:
-        """Forget all tokens from position `length` on."""
-        del self.ids[length:]
-        self._open().truncate(length)
-
-    def outputs(self, count: int) -> NDArray[np.float32]:
-        """Run whatever is not encoded yet; outputs at the last `count` positions, shape (count, outputs)."""
-        cache = self._open()
-        # A position whose output is wanted again has to be run again.
-        cache.truncate(len(self.ids) - count)
-        pending = self.ids[cache.length :]
-        started = time.perf_counter()
-        result = self._network.forward(pending, cache, count)
-        self.usage.seconds += time.perf_counter() - started
-        self.usage.calls += 1
-        self.usage.tokens += len(pending)
-        return result
+        """See `KVCache.truncate`."""
+        self._cache.truncate(length)
 
     def close(self) -> None:
-        """Free the cache."""
-        self._cache = None
-
-    def _open(self) -> RewindableCache:
-        if self._cache is None:
-            raise RuntimeError("this session is closed")
-        return self._cache
+        """The tensors go with the last reference."""

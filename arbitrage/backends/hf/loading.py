@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,8 @@ class LoadOptions:
     """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
     """Read .bin checkpoints, which are pickles."""
+    threads: int | None = None
+    """CPU threads of torch, for the whole process; None leaves them."""
 
     @classmethod
     def of(cls, options: dict[str, object]) -> LoadOptions:
@@ -121,7 +123,7 @@ class LoadOptions:
         Raises:
             ModelLoadError: an unknown option or dtype.
         """
-        known = {"dtype", "trust_remote_code", "allow_pickle"}
+        known = {field.name for field in fields(cls)}
         if unknown := options.keys() - known:
             raise ModelLoadError(f"the hf backend does not know {sorted(unknown)}; it knows {sorted(known)}")
         made = cls(**options)  # type: ignore[arg-type]
@@ -154,6 +156,8 @@ def load(
     from transformers.utils import logging
 
     source.check()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     name, keywords = source.arguments()
     # One bar for each model would drown the run's own.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

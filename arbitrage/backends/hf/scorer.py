@@ -1,19 +1,21 @@
 """Process reward models and routers over `transformers` token classifiers, scored incrementally.
 
-The stream of a solution is: problem text + newline, then for each step its ids (tokenised on its own, after the
-author's tag where the scorer was trained with tags) and the separator's last id. The score is the softmax of the two
-logits at that last separator, index 1. No BOS. Append-only and causal, so a cached prefix stays exact.
+The stream of a solution is: problem text + newline (or the problem rendered by the chat template, for scorers grown
+from a model that reads it so), then for each step its ids (tokenised on its own, after the author's tag where the
+scorer was trained with tags) and the separator's last id. The score is the softmax of the two logits there, at label
+1. No BOS. Append-only and causal, so a cached prefix stays exact.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from arbitrage.backends.cached import CachedSequence
 from arbitrage.backends.hf.codec import HFCodec
-from arbitrage.backends.hf.engine import CachedSequence, Network
+from arbitrage.backends.hf.engine import Network, NetworkCache
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import ScoreSession, StepScorer, Usage
 from arbitrage.types import SEPARATOR, Author
@@ -30,6 +32,8 @@ class StreamFormat:
     """The last token id of this text ends each step."""
     annotated: bool = False
     """Whether each step starts with its author's tag (routers)."""
+    chat: bool = False
+    """Whether the problem is rendered by the chat template, as language models read it."""
     thresholds: Mapping[float, float] = field(default_factory=dict)
     """Calibration: escalation rate to threshold."""
 
@@ -38,17 +42,21 @@ class StreamEncoder:
     """Turns a problem and its steps into token ids; training and inference share it."""
 
     def __init__(self, codec: HFCodec, stream: StreamFormat) -> None:
-        self._codec = codec
+        self.codec = codec
         self._tags = AUTHOR_TAGS if stream.annotated else {}
-        self._end = codec.encode(stream.separator)[-1:]
+        self._chat = stream.chat
+        self.separator = codec.encode(stream.separator)[-1:]
+        """What every step ends with: one token id."""
 
     def problem(self, statement: str) -> list[int]:
         """Ids of the head of the stream."""
-        return self._codec.encode(statement + "\n")
+        if self._chat:
+            return self.codec.render([{"role": "user", "content": statement}])
+        return self.codec.encode(statement + "\n")
 
     def step(self, text: str, author: Author) -> list[int]:
         """Ids of one step, the separator's last id at the end."""
-        return [*self._codec.encode(self._tags.get(author, "") + text), *self._end]
+        return [*self.codec.encode(self._tags.get(author, "") + text), *self.separator]
 
 
 class HFStepScorer(StepScorer):
@@ -81,7 +89,7 @@ class HFScoreSession(ScoreSession):
         self._head = scorer.encoder.problem(problem)
         self._steps: list[list[int]] = []
         self._candidate: list[int] | None = None
-        self._sequence = CachedSequence(scorer.network)
+        self._sequence = CachedSequence(NetworkCache(scorer.network))
         self._sequence.append(self._head)
 
     @property
@@ -96,6 +104,10 @@ class HFScoreSession(ScoreSession):
         self._make_room(len(candidate))
         self._candidate = candidate
         self._sequence.append(candidate)
+        return self._read(candidate)
+
+    def _read(self, candidate: Sequence[int]) -> float:
+        """The score of the candidate, which stands at the end of the sequence."""
         no, yes = self._sequence.outputs(1)[0].tolist()
         return 0.5 + 0.5 * math.tanh((yes - no) / 2)  # softmax over the two labels, index 1, without overflow
 
@@ -135,6 +147,10 @@ class HFScoreSession(ScoreSession):
                 f"problem and step together exceed the context of {self._scorer.name!r}, "
                 f"{self._scorer.network.context_length} tokens"
             )
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin anew with the problem and the steps that are left."""
         self._sequence.truncate(len(self._head))
         for ids in self._steps:
             self._sequence.append(ids)

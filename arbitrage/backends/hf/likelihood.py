@@ -1,0 +1,235 @@
+"""A language model as a judge of steps: how surprised is it by what it reads?
+
+Every causal language model that can solve problems of a kind can judge their solutions: a wrong step holds a token that
+it would not have written. Surprise is −log p(token | what came before), in nats; the end of a step counts as expected
+when the model expected either another step or the end of the solution.
+
+As process reward model (`Calibration`): with M the largest surprise over all tokens of all steps so far, the reward is
+σ(offset − slope · M), offset and slope fitted to labelled steps. It never rises along a solution: what was wrong once
+stays wrong. As router (`AdvantageHead`): a small network on the reading of the newest step and of what lies before it,
+trained on step pairs. Related: Yuan et al., arXiv:2412.01981 (process rewards from likelihoods).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from math import exp, log1p
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbitrage.backends.hf.codec import HFCodec
+from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamFormat
+from arbitrage.errors import ModelLoadError
+from arbitrage.sampling import Logits
+from arbitrage.types import Author
+
+
+@dataclass(frozen=True, slots=True)
+class StepReading:
+    """How the model took one step."""
+
+    surprise: float
+    """The largest of its tokens, in nats."""
+    total: float
+    """The sum over its tokens."""
+    doubt: float
+    """Entropy of the model's own expectation where the surprise was largest."""
+    length: int
+    """Tokens, the separator included."""
+
+    @classmethod
+    def of(cls, rows: Logits, ids: Sequence[int], ends: Sequence[int]) -> StepReading:
+        """Read one step.
+
+        Args:
+            rows: the logits before each token, shape (len(ids), vocabulary).
+            ids: the step's tokens, its separator last.
+            ends: tokens that the separator stands for: itself and the ends of sequence.
+        """
+        wide = rows.astype(np.float64)
+        wide -= wide.max(-1, keepdims=True)
+        logs = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+        surprises = -logs[np.arange(len(ids)), list(ids)]
+        surprises[-1] = -np.log(np.exp(logs[-1, list(ends)]).sum())
+        worst = int(surprises.argmax())
+        doubt = -float((np.exp(logs[worst]) * logs[worst]).sum())
+        return cls(float(surprises[worst]), float(surprises.sum()), doubt, len(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The newest step and what lies before it, as numbers of similar size."""
+
+    surprise: float
+    total: float
+    doubt: float
+    length: float
+    before: float
+    """The largest surprise of all earlier steps."""
+    index: float
+    """How many steps there are before this one."""
+    by_target: float
+    """Share of those that the target wrote."""
+    log_surprise: float
+    log_before: float
+
+    @classmethod
+    def of(cls, step: StepReading, before: float, index: int, by_target: int) -> Reading:
+        """Put together: `before` is the largest earlier surprise, `by_target` the earlier steps by the target."""
+        share = by_target / index if index else 0.0
+        logs = log1p(step.surprise), log1p(before)
+        return cls(step.surprise, step.total, step.doubt, float(step.length), before, float(index), share, *logs)
+
+
+FEATURES = tuple(field.name for field in fields(Reading))
+
+
+class Readout(Protocol):
+    """Turns a reading into a score in [0, 1]."""
+
+    def score(self, reading: Reading) -> float:
+        """The score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From the largest surprise so far to the probability that the solution is right."""
+
+    offset: float
+    slope: float
+
+    def reward(self, surprise: float) -> float:
+        """σ(offset − slope · surprise)."""
+        return _sigmoid(self.offset - self.slope * surprise)
+
+    def score(self, reading: Reading) -> float:
+        """See `Readout.score`."""
+        return self.reward(max(reading.surprise, reading.before))
+
+
+@dataclass(frozen=True, slots=True)
+class AdvantageHead:
+    """A network with one hidden layer: the probability that the target's version of the step would be rewarded more."""
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    """Features are standardised by these, shape (features,)."""
+    hidden: NDArray[np.float64]
+    """Shape (units, features + 1): weights and bias, tanh behind them."""
+    output: NDArray[np.float64]
+    """Shape (units + 1,): weights and bias."""
+
+    def score(self, reading: Reading) -> float:
+        """See `Readout.score`."""
+        values = (np.array(astuple(reading)) - self.mean) / self.scale
+        units = np.tanh(self.hidden @ np.append(values, 1.0))
+        return _sigmoid(float(self.output @ np.append(units, 1.0)))
+
+
+def readout(settings: Mapping[str, Any]) -> Readout:
+    """What the `likelihood` entry of a sidecar describes.
+
+    Raises:
+        ModelLoadError: it describes neither a calibration nor a head on the features of this version.
+    """
+    try:
+        if "features" not in settings:
+            return Calibration(float(settings["offset"]), float(settings["slope"]))
+        arrays = {key: np.array(settings[key], dtype=np.float64) for key in ("mean", "scale", "hidden", "output")}
+        fits = arrays["hidden"].shape == (len(arrays["output"]) - 1, len(FEATURES) + 1)
+        if tuple(settings["features"]) != FEATURES or not fits:
+            raise ValueError(f"its features are not {FEATURES}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelLoadError(f"the likelihood entry of arbitrage.json cannot be used: {error!r}") from error
+    return AdvantageHead(**arrays)
+
+
+class LikelihoodScorer(HFStepScorer):
+    """A causal language model that reads steps, and what is made of its reading."""
+
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        codec: HFCodec,
+        stream: StreamFormat,
+        readout: Readout,
+        facts: dict[str, object] | None = None,
+    ) -> None:
+        """Wrap a loaded causal language model; see `StreamFormat` for how it reads."""
+        super().__init__(name, module, codec, stream, facts)
+        self.readout = readout
+
+    def open(self, problem: str) -> LikelihoodSession:
+        """See `StepScorer.open`."""
+        return LikelihoodSession(self, problem)
+
+
+class LikelihoodSession(HFScoreSession):
+    """One solution; each token is read once, and its surprise is kept."""
+
+    def __init__(self, scorer: LikelihoodScorer, problem: str) -> None:
+        super().__init__(scorer, problem)
+        self._reader = scorer
+        self._ends = sorted({*scorer.encoder.separator, *scorer.encoder.codec.eos_ids})
+        self._unread: list[list[int]] = []
+        """Committed steps that have not been through the model."""
+        self._worst = 0.0
+        """Over all committed steps that have."""
+        self._expected: NDArray[np.float32] | None = None
+        """The row before the first unread token; None while the statement itself is unread."""
+        self._after: tuple[float, NDArray[np.float32]] | None = None
+        """What the two become when the candidate is committed."""
+        self._author: Author = "draft"
+        self._count = self._by_target = 0
+
+    def score(self, step: str, author: Author) -> float:
+        """See `ScoreSession.score`."""
+        self._author = author
+        return super().score(step, author)
+
+    def _read(self, candidate: Sequence[int]) -> float:
+        """The score of the candidate, which stands at the end of the sequence."""
+        waiting, self._unread = self._unread, []
+        count = sum(map(len, waiting)) + len(candidate)
+        rows = self._sequence.outputs(count + (self._expected is None))
+        if self._expected is not None:
+            rows = np.concatenate([self._expected[None], rows])
+        at = 0
+        for step in waiting:
+            self._worst = max(self._worst, StepReading.of(rows[at : at + len(step)], step, self._ends).surprise)
+            at += len(step)
+        self._expected = rows[at].copy()
+        newest = StepReading.of(rows[at : at + len(candidate)], candidate, self._ends)
+        self._after = max(self._worst, newest.surprise), rows[-1].copy()
+        return self._reader.readout.score(Reading.of(newest, self._worst, self._count, self._by_target))
+
+    def commit(self) -> None:
+        """See `ScoreSession.commit`."""
+        super().commit()
+        assert self._after is not None
+        self._worst, self._expected = self._after
+        self._committed(self._author)
+
+    def append(self, step: str, author: Author) -> None:
+        """See `ScoreSession.append`."""
+        super().append(step, author)
+        self._unread.append(self._steps[-1])
+        self._committed(author)
+
+    def _committed(self, author: Author) -> None:
+        self._count += 1
+        self._by_target += author == "target"
+
+    def _restart(self) -> None:
+        """See `HFScoreSession._restart`. What was read stays known; unread steps that had to go are not missed."""
+        super()._restart()
+        self._expected = None
+        self._unread = [step for step in self._unread if any(step is kept for kept in self._steps)]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x >= 0 else exp(max(x, -700.0)) / (1 + exp(max(x, -700.0)))
