@@ -22,6 +22,8 @@ def register_strategies(register: Register) -> None:
 def register_backends(register: Register) -> None:
     """Model formats."""
     register("hf", "arbitrage.backends.hf:HFBackend", "transformers models (safetensors), on CPU or GPU")
+    register("gguf", "arbitrage.backends.gguf:GGUFBackend", "GGUF files in llama.cpp, quantised or not, on CPU or GPU")
+    register("gptq", "arbitrage.backends.gptq:GPTQBackend", "GPTQ checkpoints through gptqmodel, on CPU or GPU")
 
 
 @hookimpl

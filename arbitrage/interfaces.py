@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from arbitrage.errors import CapabilityError, VocabularyMismatchError
+from arbitrage.errors import CapabilityError
 from arbitrage.sampling import Logits, Sampling
 from arbitrage.types import Author, Generation, Problem, Role, StepRecord
 
@@ -346,6 +346,8 @@ class Strategy(ABC):
     """Registered name, e.g. 'arbitrage-router'."""
     requires: frozenset[Role | Capability]
     """Roles that must be filled, and capabilities that every required language model must offer."""
+    mixes_tokenizers: ClassVar[bool] = False
+    """Whether draft and target may have different tokenizers, because only text passes between them."""
 
     @abstractmethod
     def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
@@ -361,64 +363,13 @@ class Strategy(ABC):
         return self.name
 
 
-def check_requirements(strategy: Strategy, models: Models) -> None:
-    """Check, before the first token, that `models` offers what `strategy` needs.
-
-    Raises:
-        CapabilityError: a role is empty or a model lacks a capability.
-        VocabularyMismatchError: draft and target are both needed and do not share a tokenizer.
-    """
-    roles = {need for need in strategy.requires if isinstance(need, Role)}
-    missing = roles - models.roles()
-    if missing:
-        flags = ", ".join(f"--{role} BACKEND:PATH" for role in sorted(missing))
-        raise CapabilityError(f"strategy {strategy.name!r} needs {', '.join(sorted(missing))}; name it with {flags}")
-    capabilities = strategy.requires - roles
-    for role in (Role.DRAFT, Role.TARGET):
-        if role in roles:
-            model = models.language(role)
-            lacking = sorted(capabilities - model.capabilities)
-            if lacking:
-                raise CapabilityError(
-                    f"strategy {strategy.name!r} needs {', '.join(lacking)} but the {role} {model.name!r} does not "
-                    f"offer it (it offers: {', '.join(sorted(model.capabilities)) or 'nothing'})"
-                )
-    if {Role.DRAFT, Role.TARGET} <= roles:
-        check_vocabularies(models.language(Role.DRAFT), models.language(Role.TARGET))
-
-
-def check_vocabularies(draft: LanguageModel, target: LanguageModel) -> None:
-    """Check that draft and target share token ids. Sizes that differ only by padding are fine.
-
-    Raises:
-        VocabularyMismatchError: some token has different ids, or stands in one vocabulary only.
-    """
-    if draft.codec is target.codec:
-        return
-    ours, theirs = draft.codec.vocabulary(), target.codec.vocabulary()
-    if ours == theirs and draft.codec.eos_ids & target.codec.eos_ids:
-        return
-    different = sorted(
-        (token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)),
-        key=lambda token: (ours.get(token, theirs.get(token, 0)), token),
-    )
-    if different:
-        token = different[0]
-        raise VocabularyMismatchError(
-            f"draft {draft.name!r} and target {target.name!r} disagree on {len(different)} tokens, first on "
-            f"{token!r}: {ours.get(token, 'absent')} vs {theirs.get(token, 'absent')}. Use models that share a "
-            "tokenizer; sizes that differ only by padding are fine."
-        )
-    raise VocabularyMismatchError(
-        f"draft {draft.name!r} and target {target.name!r} have no end-of-sequence token in common: "
-        f"{sorted(draft.codec.eos_ids)} vs {sorted(target.codec.eos_ids)}"
-    )
-
-
 class Backend(ABC):
     """Loads models of one format. Registered under a name; `hf` is the first."""
 
     name: ClassVar[str]
+    options: ClassVar[frozenset[str] | None] = None
+    """Options that `language_model` and `scorer` understand; None: any. In a run over several backends each gets its
+    own."""
 
     @abstractmethod
     def language_model(self, source: str, device: str | None = None, **options: object) -> LanguageModel:
@@ -443,5 +394,13 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def bundled(self, role: Role) -> str:
-        """Source of the bundled model for `role` in this backend's format."""
+    def bundled(self, role: Role, variant: str | None = None) -> str:
+        """Source of the bundled model for `role` in this backend's format.
+
+        Args:
+            role: whose model.
+            variant: a precision that this backend ships, as in `bundled:target@q3_k`; None takes its default.
+
+        Raises:
+            ModelLoadError: there is none.
+        """

@@ -122,7 +122,7 @@ class Generation:
     text: str
     """The whole solution, special tokens removed."""
     token_ids: tuple[int, ...]
-    """Committed token ids after the prompt."""
+    """Committed token ids after the prompt; the target's, where draft and target have different tokenizers."""
     steps: tuple[StepRecord, ...]
     end_reason: EndReason
     prompt_tokens: int = 0

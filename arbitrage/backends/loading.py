@@ -1,6 +1,7 @@
 """From names and specs to the models of a run.
 
-A spec is `BACKEND:SOURCE[@DEVICE]`, e.g. `hf:Qwen/Qwen2.5-1.5B-Instruct@cuda:1`, `hf:models/draft`, `bundled:target`.
+A spec is `BACKEND:SOURCE[@DEVICE]`, e.g. `hf:Qwen/Qwen2.5-1.5B-Instruct@cuda:1`, `gguf:draft-q4_k_m.gguf`, or
+`bundled:NAME[@PRECISION][@DEVICE]`, e.g. `bundled:target@q3_k`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from arbitrage.interfaces import Backend, LanguageModel, Models, Settings, StepS
 from arbitrage.types import Role
 
 _DEVICE = re.compile(r"@(cpu|cuda|mps|cuda:\d+)$")
+_VARIANT_BACKENDS = {"gguf": re.compile(r"i?q\d\w*|t?f16|bf16|f32", re.IGNORECASE), "gptq": re.compile(r"gptq\d\w*")}
+"""Which backend has the bundled models in a precision of this spelling."""
+BUNDLED = "bundled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +27,21 @@ class ModelSpec:
     backend: str
     source: str
     device: str | None = None
+    variant: str | None = None
+    """Precision of a bundled model."""
 
 
 def parse_spec(text: str, default_backend: str) -> ModelSpec:
     """Read `[BACKEND:]SOURCE[@DEVICE]`; `bundled:NAME` is the bundled model in the default backend's format.
+
+    `bundled:NAME@PRECISION` is the bundled model in the format that has this precision.
 
     Args:
         text: what the user typed.
         default_backend: used when the spec names none.
 
     Raises:
-        ModelLoadError: the source is empty.
+        ModelLoadError: the source is empty, or no backend has bundled models in this precision.
     """
     device = None
     if match := _DEVICE.search(text):
@@ -43,7 +51,14 @@ def parse_spec(text: str, default_backend: str) -> ModelSpec:
         backend, source = default_backend, text
     if not source:
         raise ModelLoadError(f"{text!r} names no model; write BACKEND:PATH, e.g. hf:models/draft")
-    return ModelSpec(backend, source, device)
+    if backend != BUNDLED:
+        return ModelSpec(backend, source, device)
+    source, _, variant = source.partition("@")
+    if not variant:
+        return ModelSpec(backend, source, device)
+    if any(spelling.fullmatch(variant) for spelling in _VARIANT_BACKENDS.values()):
+        return ModelSpec(backend, source, device, variant)
+    raise ModelLoadError(f"{text!r}: {variant!r} is neither a device nor a precision such as q8_0, q3_k or gptq4")
 
 
 def load_models(
@@ -60,8 +75,8 @@ def load_models(
 ) -> Models:
     """Load the models of a run. A role without a spec takes the bundled model in `backend`'s format.
 
-    When draft or target is named, PRM and router are loaded only if they are named too: the bundled ones know nothing
-    of other models' steps.
+    When draft or target is somebody else's, the other models are loaded only if they are named too: the bundled ones
+    know nothing of other models' steps. The bundled models in any precision count as the bundled family.
 
     Args:
         backend: name of the default backend.
@@ -71,27 +86,26 @@ def load_models(
         prm: spec or object.
         router: spec or object.
         settings: the run's settings.
-        threads: CPU threads for torch; None leaves them.
-        options: passed on to the backend, e.g. `dtype`; None values are left out.
+        threads: CPU threads of each backend; None leaves the choice to it.
+        options: passed on to the backends that know them, e.g. `dtype`; None values are left out.
 
     Raises:
-        ModelLoadError: a model cannot be loaded.
+        ModelLoadError: a model cannot be loaded, or no backend of this run knows an option.
         UnknownNameError: a backend is not registered.
     """
     from arbitrage.registry import registry
 
-    if threads is not None:
-        _set_threads(threads)
     given: dict[Role, str | LanguageModel | StepScorer | None] = {
         Role.DRAFT: draft,
         Role.TARGET: target,
         Role.PRM: prm,
         Role.ROUTER: router,
     }
-    own_pair = draft is not None or target is not None
-    kept = {key: value for key, value in options.items() if value is not None}
+    own_pair = any(model is not None and not _is_bundled(model) for model in (draft, target))
+    kept = {key: value for key, value in {**options, "threads": threads}.items() if value is not None}
     backends: dict[str, Backend] = {}
     loaded: dict[str, LanguageModel | StepScorer] = {}
+    understood: set[str] = {"threads"}
     for role in set(roles):
         wanted = given[role]
         if wanted is not None and not isinstance(wanted, str):
@@ -100,24 +114,45 @@ def load_models(
         if wanted is None:
             if own_pair:
                 continue
-            wanted = f"bundled:{role.value}"
+            wanted = f"{BUNDLED}:{role.value}"
         spec = parse_spec(wanted, backend)
-        name = backend if spec.backend == "bundled" else spec.backend
-        used = backends.setdefault(name, registry().backend(name))
-        source = used.bundled(_bundled_role(spec.source)) if spec.backend == "bundled" else spec.source
+        name = _backend_of(spec, backend)
+        if name not in backends:
+            backends[name] = registry().backend(name)
+        used = backends[name]
+        own = {key: value for key, value in kept.items() if used.options is None or key in used.options}
+        understood |= own.keys()
         load = used.language_model if role in (Role.DRAFT, Role.TARGET) else used.scorer
-        loaded[role.value] = load(source, spec.device, **kept)
+        loaded[role.value] = load(_source(spec, used), spec.device, **own)
+    if unknown := sorted(kept.keys() - understood):
+        known = sorted({key for used in backends.values() for key in used.options or ()})
+        raise ModelLoadError(
+            f"no backend of this run ({', '.join(sorted(backends)) or 'none'}) knows {', '.join(unknown)}; they know: "
+            f"{', '.join(known)}"
+        )
     return Models(**loaded, settings=settings or Settings())  # type: ignore[arg-type]
 
 
-def _bundled_role(name: str) -> Role:
+def _is_bundled(model: str | LanguageModel | StepScorer) -> bool:
+    return isinstance(model, str) and model.startswith(f"{BUNDLED}:")
+
+
+def _backend_of(spec: ModelSpec, default: str) -> str:
+    """Name of the backend that loads `spec`."""
+    if spec.backend != BUNDLED:
+        return spec.backend
+    if spec.variant is not None:
+        return next(name for name, spelling in _VARIANT_BACKENDS.items() if spelling.fullmatch(spec.variant))
+    return default
+
+
+def _source(spec: ModelSpec, backend: Backend) -> str:
+    """Where `backend` finds the model."""
+    if spec.backend != BUNDLED:
+        return spec.source
     try:
-        return Role(name)
+        role = Role(spec.source)
     except ValueError:
-        raise ModelLoadError(f"no bundled model named {name!r}; there are: {', '.join(Role)}") from None
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+        raise ModelLoadError(f"no bundled model named {spec.source!r}; there are: {', '.join(Role)}") from None
+    # Backends that ship one precision only need not know of others.
+    return backend.bundled(role) if spec.variant is None else backend.bundled(role, spec.variant)

@@ -10,6 +10,7 @@ from arbitrage import __version__
 from arbitrage.cli.bench import bench
 from arbitrage.cli.doctor import doctor
 from arbitrage.cli.ls import ls
+from arbitrage.cli.models import models
 from arbitrage.cli.resume import report, resume
 from arbitrage.cli.solve import solve
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (bench, resume, report, solve, ls, doctor):
     app.command()(command)
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:

@@ -44,8 +44,8 @@ def solve(
     from rich.text import Text
 
     from arbitrage.backends.loading import load_models
-    from arbitrage.interfaces import check_requirements
     from arbitrage.registry import registry
+    from arbitrage.requirements import check_requirements
     from arbitrage.seeding import problem_rng
     from arbitrage.strategy_specs import parse_strategy
     from arbitrage.types import Problem, Role

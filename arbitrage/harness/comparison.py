@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BASELINE = "target-only"
 """Registered name of the strategy that stands in every table."""
+DIFFERENT_TOKENIZERS = "different"
+"""Value of `identity.tokenizers` in the manifest when draft and target exchange text instead of token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,12 @@ class Comparison(Mapping[str, BenchmarkResult]):
 
     def __len__(self) -> int:
         return len(self.results)
+
+    @property
+    def mixed_tokenizers(self) -> bool:
+        """Whether draft and target have different tokenizers: steps are then re-encoded as text on commit."""
+        identity: Mapping[str, object] = self.manifest.get("identity", {})
+        return identity.get("tokenizers") == DIFFERENT_TOKENIZERS
 
     @property
     def baseline(self) -> BenchmarkResult | None:

@@ -17,11 +17,12 @@ from typing import Literal
 
 from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
-from arbitrage.harness.comparison import BASELINE
+from arbitrage.harness.comparison import BASELINE, DIFFERENT_TOKENIZERS
 from arbitrage.harness.datasets import Dataset, is_name, load_dataset
 from arbitrage.harness.rows import Key
 from arbitrage.harness.run_folder import SCHEMA, Manifest, to_json
-from arbitrage.interfaces import Models, Settings, Strategy, check_requirements
+from arbitrage.interfaces import Models, Settings, Strategy
+from arbitrage.requirements import check_requirements, shares_tokenizer
 from arbitrage.types import Problem, Role
 
 Strategies = str | Strategy | Sequence[str | Strategy] | Mapping[str, str | Strategy]
@@ -200,6 +201,7 @@ def make_manifest(
             "repeats": plan.repeats,
             "prompt_sha256": _prompt_hashes(plan),
             "versions": environment.package_versions(),
+            **_tokenizers(plan.models),
         },
         "dataset": {
             "name": data.name,
@@ -264,6 +266,14 @@ def _describe(models: Models, role: Role) -> dict[str, object]:
     if role is Role.DRAFT or role is Role.TARGET:
         return models.language(role).describe()
     return models.scorer(role).describe()
+
+
+def _tokenizers(models: Models) -> dict[str, object]:
+    """Says so when draft and target exchange text instead of token ids."""
+    if not {Role.DRAFT, Role.TARGET} <= models.roles():
+        return {}
+    shared = shares_tokenizer(models.language(Role.DRAFT), models.language(Role.TARGET))
+    return {} if shared else {"tokenizers": DIFFERENT_TOKENIZERS}
 
 
 def _settings(settings: Settings) -> dict[str, object]:

@@ -30,6 +30,8 @@ CHART = "accuracy_latency.png"
 TABLE = "table.md"
 RESULTS = "results.json"
 NONE = "—"
+MIXED = "‡"
+"""Marks strategies whose draft and target have different tokenizers."""
 
 DEFINITIONS = (
     "acceptance rate = accepted steps / steps (token-level methods: accepted draft tokens / drafted tokens); in "
@@ -127,6 +129,11 @@ def footer(comparison: Comparison) -> list[str]:
         notes.append("no target was loaded, so there is no target-only row to compare with")
     if any(result.name in BOUNDS for result in comparison.values()):
         notes.append(f"latency {NONE}: arbitrage-oracle bounds routing from above; its time is not a method's latency")
+    if comparison.mixed_tokenizers:
+        notes.append(
+            f"{MIXED} draft and target have different tokenizers: they exchange text, each step is re-encoded on "
+            "commit, and tokens are counted in their author's tokenizer"
+        )
     slower = [label for label in comparison if _slower(comparison, label)]
     if slower:
         notes.append(f"slower than target-only: {', '.join(slower)}")
@@ -197,7 +204,8 @@ def _slower(comparison: Comparison, label: str) -> bool:
 
 
 def _label(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
-    return result.strategy
+    both = all(any(row.calls.get(role) for row in result.rows) for role in ("draft", "target"))
+    return f"{result.strategy} {MIXED}" if comparison.mixed_tokenizers and both else result.strategy
 
 
 def _accuracy(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:

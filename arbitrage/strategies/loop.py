@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Literal, final
 
@@ -25,6 +25,7 @@ from arbitrage.interfaces import (
     Strategy,
     Usage,
 )
+from arbitrage.requirements import shares_tokenizer
 from arbitrage.seeding import step_rng
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
@@ -39,6 +40,7 @@ class StepStrategy(Strategy):
     """A strategy whose draft proposes every step and whose policy decides what the target writes instead."""
 
     requires: frozenset[Role | Capability] = frozenset({Role.DRAFT, Role.TARGET, Capability.REWIND})
+    mixes_tokenizers = True
 
     @abstractmethod
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -75,22 +77,37 @@ def write_steps(
 
 
 class _Writer:
-    """One model's view of the solution: its session, and how many tokens it wrote in the current step."""
+    """One model's view of the solution: its session, how much of it is committed, and what it wrote in this step."""
 
     def __init__(self, model: LanguageModel, role: LanguageRole, prompt: list[int], stack: ExitStack) -> None:
         self.model = model
         self.role: LanguageRole = role
         self.author: Author = "draft" if role is Role.DRAFT else "target"
         self.session: Session = stack.enter_context(model.open(prompt))
+        self.prompt = len(prompt)
+        self.base = len(prompt)
+        """Tokens of prompt and committed steps, in this model's tokenizer."""
         self.written = 0
 
-    def write(self, start: int, stop: Stop, settings: Settings, rng: np.random.Generator) -> WrittenStep:
-        """Write one step after the first `start` tokens."""
-        if len(self.session.ids) > start:
-            self.session.rewind(start)
+    @property
+    def room(self) -> int:
+        """Tokens that fit after the committed ones."""
+        return self.model.context_length - self.base
+
+    def write(self, stop: Stop, settings: Settings, rng: np.random.Generator) -> WrittenStep:
+        """Write one step after the committed ones."""
+        if len(self.session.ids) > self.base:
+            self.session.rewind(self.base)
         continuation = self.session.generate(stop, settings.sampling, rng)
         self.written += len(continuation.ids)
         return WrittenStep(step_text(self.model.codec.decode(continuation.ids)), continuation)
+
+    def commit(self, ids: Sequence[int]) -> None:
+        """Bring the session to the committed prefix; tokens it did not write are encoded when it next runs."""
+        if tuple(self.session.ids[self.base :]) != tuple(ids):
+            self.session.rewind(self.base)
+            self.session.extend(ids)
+        self.base += len(ids)
 
 
 class _Loop:
@@ -108,13 +125,18 @@ class _Loop:
     ) -> None:
         self.problem, self.rng, self.policy = problem, rng, policy
         self.settings = models.settings
-        self.codec = models.language(writer).codec
-        self.prompt = self.settings.prompt(problem.problem, models.language(fallback or writer))
-        self.writer = _Writer(models.language(writer), writer, self.prompt, stack)
-        self.fallback = _Writer(models.language(fallback), fallback, self.prompt, stack) if fallback else None
-        contexts = [w.model.context_length for w in (self.writer, self.fallback) if w]
-        self.budget = min(self.settings.max_tokens, min(contexts) - len(self.prompt))
-        self.ids: list[int] = []
+        last = models.language(fallback or writer)
+        self.shared = shares_tokenizer(models.language(writer), last)
+        """Whether draft and target exchange token ids; else they exchange text."""
+        prompt = self.settings.prompt(problem.problem, last)
+        # With one tokenizer both read the very same prompt; otherwise each its own, by its own template.
+        own = prompt if self.shared else self.settings.prompt(problem.problem, models.language(writer))
+        self.writer = _Writer(models.language(writer), writer, own, stack)
+        self.fallback = _Writer(last, fallback, prompt, stack) if fallback else None
+        self.writers = [w for w in (self.writer, self.fallback) if w]
+        self.texts: list[str] = []
+        self.spent = 0
+        """Committed tokens, each step counted in its author's tokenizer."""
         self.steps: list[StepRecord] = []
         self.empty = 0
 
@@ -122,12 +144,14 @@ class _Loop:
         while (reason := self._step()) is None:
             pass
         spent = self._usage()
+        last = self.writers[-1]
+        ids = tuple(last.session.ids[last.prompt : last.base])
         return Generation(
-            text=self.codec.decode(self.ids),
-            token_ids=tuple(self.ids),
+            text=last.model.codec.decode(ids) if self.shared else "".join(self.texts),
+            token_ids=ids,
             steps=tuple(self.steps),
             end_reason=reason,
-            prompt_tokens=len(self.prompt),
+            prompt_tokens=last.prompt,
             time_s={role.value: use.seconds for role, use in spent.items()},
             calls={role.value: use.calls for role, use in spent.items()},
             forwarded_tokens={role.value: use.tokens for role, use in spent.items()},
@@ -136,33 +160,32 @@ class _Loop:
     def _step(self) -> EndReason | None:
         """Write, decide and commit one step; why the solution ends with it, or None."""
         started = time.perf_counter()
-        index, base = len(self.steps), len(self.prompt) + len(self.ids)
-        stop = Stop(self.budget - len(self.ids))
+        index = len(self.steps)
+        stop = Stop(self._left())
         samples: dict[int, WrittenStep] = {}
 
         def write_target(sample: int) -> WrittenStep:
             if sample not in samples:
                 assert self.fallback is not None
                 stream = step_rng(self.rng, index, Role.TARGET, sample)
-                samples[sample] = self.fallback.write(base, stop, self.settings, stream)
+                samples[sample] = self.fallback.write(stop, self.settings, stream)
             return samples[sample]
 
-        self.writer.written = 0
-        if self.fallback:
-            self.fallback.written = 0
+        for one in self.writers:
+            one.written = 0
         drafted: WrittenStep | None = None
         if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
             decision = Decision(accept=False)
         else:
-            drafted = self.writer.write(base, stop, self.settings, step_rng(self.rng, index, self.writer.role))
+            drafted = self.writer.write(stop, self.settings, step_rng(self.rng, index, self.writer.role))
             decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
         if decision.accept and drafted is not None:
             step, author = drafted, self.writer.author
         else:
             step, author = write_target(0), "target"
-        self._synchronise(base, step)
+        fits = self._commit(step, author)
         self.policy.committed(step.text, author)
-        self.ids.extend(step.ids)
+        self.spent += len(step.ids)
         self.empty = 0 if step.text.strip() else self.empty + 1
         draft_tokens, target_tokens = self._tokens_written()
         record = StepRecord(
@@ -185,18 +208,31 @@ class _Loop:
         self.steps.append(record)
         if self.settings.on_step is not None:
             self.settings.on_step(self.problem, record)
-        return self._end(step)
+        return self._end(step) if fits else EndReason.MAX_TOKENS
 
-    def _synchronise(self, base: int, step: WrittenStep) -> None:
-        """Bring every session to the committed prefix; tokens it did not write are encoded when it next runs."""
-        for writer in (self.writer, self.fallback):
-            if writer is not None and tuple(writer.session.ids[base:]) != step.ids:
-                writer.session.rewind(base)
-                writer.session.extend(step.ids)
+    def _left(self) -> int:
+        """Tokens that the solution may still have."""
+        return min(self.settings.max_tokens - self.spent, *(w.room for w in self.writers))
+
+    def _commit(self, step: WrittenStep, author: Author) -> bool:
+        """Take `step` into every session; false when the re-encoded text does not fit into one of them."""
+        if self.shared:
+            for one in self.writers:
+                one.commit(step.ids)
+            return True
+        writer = next(w for w in self.writers if w.author == author)
+        text = writer.model.codec.decode(step.ids)
+        self.texts.append(text)
+        fits = True
+        for one in self.writers:
+            ids = step.ids if one is writer else one.model.codec.encode(text)
+            fits &= len(ids) <= one.room
+            one.commit(ids[: one.room])
+        return fits
 
     def _tokens_written(self) -> tuple[int, int]:
         """Tokens that draft and target wrote in this step, kept or not."""
-        written = {w.role: w.written for w in (self.writer, self.fallback) if w}
+        written = {w.role: w.written for w in self.writers}
         return written.get(Role.DRAFT, 0), written.get(Role.TARGET, 0)
 
     def _end(self, step: WrittenStep) -> EndReason | None:
@@ -204,7 +240,7 @@ class _Loop:
             return EndReason.EOS
         if self.settings.answer_stop and has_boxed_answer(step.text):
             return EndReason.ANSWER
-        if len(self.ids) >= self.budget:
+        if self._left() < 1:
             return EndReason.MAX_TOKENS
         if self.empty >= _EMPTY_STEPS_BEFORE_END:
             return EndReason.STALLED
@@ -215,7 +251,7 @@ class _Loop:
     def _usage(self) -> Mapping[Role, Usage]:
         """Work by role, everything included."""
         total: dict[Role, Usage] = {}
-        parts = [w.session.usage_by_role(w.role) for w in (self.writer, self.fallback) if w]
+        parts = [w.session.usage_by_role(w.role) for w in self.writers]
         for part in (*parts, self.policy.usage()):
             for role, usage in part.items():
                 total.setdefault(role, Usage()).add(usage)

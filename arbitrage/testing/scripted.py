@@ -1,4 +1,4 @@
-"""Scripted models: test a strategy, yours or ours, without weights, torch or a GPU.
+"""Scripted models: test a strategy without weights, torch or a GPU.
 
     models = Models(draft=ScriptedModel(["1+1=3", "so 3"]), target=ScriptedModel(["1+1=2", "so 2"]))
     RandomRoute(rate=0.5).solve(problem, models, np.random.default_rng(0))

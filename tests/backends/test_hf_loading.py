@@ -143,7 +143,7 @@ def test_sliding_window_layers_count_as_attention():
 def test_two_models_loaded_apart_share_a_vocabulary(pair):
     """Equal tokenizers from different directories pass the check; a different one is named token by token."""
     from arbitrage.errors import VocabularyMismatchError
-    from arbitrage.interfaces import check_vocabularies
+    from arbitrage.requirements import check_vocabularies
 
     draft, target = map(load, pair)
     check_vocabularies(draft, target)

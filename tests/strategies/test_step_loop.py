@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from arbitrage.errors import CapabilityError, VocabularyMismatchError
-from arbitrage.interfaces import Models, Settings, check_requirements
+from arbitrage.interfaces import Models, Settings
+from arbitrage.requirements import check_requirements
 from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import RSD, ArbitrageOracle, ArbitrageRouter, DraftOnly, RandomRoute, TargetOnly, TokenSD

@@ -1,0 +1,281 @@
+"""A GGUF model inside llama.cpp: weights, contexts with several sequences, and the cache of one sequence.
+
+Low-level API only. Knows nothing of text, sampling or steps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from arbitrage.errors import ContextOverflowError, ModelLoadError
+
+_BATCH = 512
+_FLASH_ATTENTION_OFF = 0
+"""On CPUs, batches of 4 to 16 tokens are about twice as fast without."""
+
+
+def _say_nothing(level: int, text: bytes, data: object) -> None:
+    """llama.cpp reports on standard error; what matters comes back as return codes."""
+
+
+_quiet = llama_cpp.llama_log_callback(_say_nothing)
+
+
+def initialise() -> None:
+    """Start llama.cpp, silently."""
+    llama_cpp.llama_log_set(_quiet, ctypes.c_void_p())
+    llama_cpp.llama_backend_init()
+
+
+def system_info() -> str:
+    """CPU features that llama.cpp was built with."""
+    told: bytes = llama_cpp.llama_print_system_info()
+    return told.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a model is held in memory."""
+
+    context: int
+    """Most tokens of one sequence."""
+    sessions: int = 1
+    """Sequences in one context, decoded together when asked at the same time; more sessions open further contexts."""
+    threads: int = 1
+    cache_f32: bool = False
+    """Keys and values in F32 instead of F16."""
+    gpu_layers: int = 0
+    """Layers on the GPU; -1 for all."""
+    main_gpu: int = 0
+
+
+class Weights:
+    """A loaded model; freed with the last reference."""
+
+    def __init__(self, path: Path, gpu_layers: int = 0, main_gpu: int = 0, vocabulary_only: bool = False) -> None:
+        """Load `path`.
+
+        Raises:
+            ModelLoadError: llama.cpp refuses it.
+        """
+        initialise()
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers, parameters.main_gpu = gpu_layers, main_gpu
+        parameters.vocab_only = vocabulary_only
+        if "AMX_INT8 = 1" in system_info():
+            # Builds with gcc 12 crash in their AMX kernels (llama.cpp issue 20824); others decode as fast.
+            parameters.use_extra_bufts = False
+        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not pointer:
+            raise ModelLoadError(
+                f"{path}: llama.cpp cannot load it; is the architecture supported by llama-cpp-python "
+                f"{llama_cpp.__version__}?"
+            )
+        self.pointer = pointer
+        self.vocab = llama_cpp.llama_model_get_vocab(pointer)
+        self.vocabulary_size = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.trained_context = llama_cpp.llama_model_n_ctx_train(pointer)
+        self.parameters = llama_cpp.llama_model_n_params(pointer)
+        self.bytes = llama_cpp.llama_model_size(pointer)
+        self.rewinds = not (llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer))
+        text = ctypes.create_string_buffer(128)
+        llama_cpp.llama_model_desc(pointer, text, ctypes.sizeof(text))
+        self.description = text.value.decode(errors="replace")
+        weakref.finalize(self, llama_cpp.llama_model_free, pointer)
+
+
+class Pool:
+    """All contexts of one model. Sequences are handed out and come back."""
+
+    def __init__(self, weights: Weights, options: EngineOptions, name: str) -> None:
+        """Nothing is allocated before the first sequence is asked for."""
+        self._weights, self._options, self._name = weights, options, name
+        self._lock = threading.Lock()
+        self._contexts: list[Context] = []
+
+    def cache(self) -> SequenceCache:
+        """An empty sequence."""
+        with self._lock:
+            for context in self._contexts:
+                if context.free:
+                    return SequenceCache(context, context.free.pop())
+            context = Context(self._weights, self._options, self._name)
+            self._contexts.append(context)
+            return SequenceCache(context, context.free.pop())
+
+
+class SequenceCache:
+    """One sequence of one context; a `KVCache`."""
+
+    def __init__(self, context: Context, sequence: int) -> None:
+        self._context, self._sequence = context, sequence
+        self._length = 0
+        self._open = True
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return self._length
+
+    def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """See `KVCache.forward`."""
+        result = self._context.decode(_Request(self._sequence, self._length, ids, keep))
+        self._length += len(ids)
+        return result
+
+    def truncate(self, length: int) -> None:
+        """See `KVCache.truncate`."""
+        if length < self._length:
+            self._context.forget(self._sequence, length)
+            self._length = length
+
+    def close(self) -> None:
+        """Give the sequence back."""
+        if self._open:
+            self._open = False
+            self._context.forget(self._sequence, 0)
+            self._context.free.append(self._sequence)
+
+
+class _Request:
+    """Tokens that one sequence wants encoded."""
+
+    __slots__ = ("done", "error", "ids", "keep", "result", "sequence", "start")
+
+    def __init__(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> None:
+        self.sequence, self.start, self.ids, self.keep = sequence, start, ids, keep
+        self.result: list[NDArray[np.float32]] = []
+        self.error: Exception | None = None
+        self.done = False
+
+
+class Context:
+    """One llama.cpp context with its sequences. Threads may call it at once: what waits is decoded together."""
+
+    def __init__(self, weights: Weights, options: EngineOptions, name: str) -> None:
+        """Allocate the caches of `options.sessions` sequences.
+
+        Raises:
+            ModelLoadError: there is not enough memory.
+        """
+        self._weights, self._name = weights, name
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = options.context * options.sessions
+        parameters.n_seq_max = options.sessions
+        parameters.n_batch = parameters.n_ubatch = _BATCH
+        parameters.n_threads = parameters.n_threads_batch = options.threads
+        parameters.flash_attn_type = _FLASH_ATTENTION_OFF
+        parameters.kv_unified = False
+        if options.cache_f32:
+            parameters.type_k = parameters.type_v = llama_cpp.GGML_TYPE_F32
+        parameters.swa_full = True  # sliding windows keep what lies behind them: rewinding needs it
+        parameters.no_perf = True
+        pointer = llama_cpp.llama_init_from_model(weights.pointer, parameters)
+        if not pointer:
+            raise ModelLoadError(
+                f"{name}: no memory for {options.sessions} x {options.context} tokens; pass a smaller context="
+            )
+        self.free = list(range(options.sessions))[::-1]
+        self._pointer = pointer
+        self._memory = llama_cpp.llama_get_memory(pointer)
+        self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
+        self._waiting: list[_Request] = []
+        self._waiting_lock, self._decode_lock = threading.Lock(), threading.Lock()
+        weakref.finalize(self, _free, pointer, self._batch, weights)
+
+    def decode(self, request: _Request) -> NDArray[np.float32]:
+        """Encode a sequence's tokens, together with whatever other threads have brought meanwhile."""
+        with self._waiting_lock:
+            self._waiting.append(request)
+        with self._decode_lock:
+            if not request.done:
+                with self._waiting_lock:
+                    together, self._waiting = self._waiting, []
+                self._run(together)
+        if request.error is not None:
+            raise request.error
+        return request.result[0] if len(request.result) == 1 else np.concatenate(request.result)
+
+    def forget(self, sequence: int, length: int) -> None:
+        """Remove positions from `length` on."""
+        with self._decode_lock:
+            if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
+                raise RuntimeError(f"{self._name}: llama.cpp cannot take tokens back from this model's memory")
+
+    def _run(self, requests: list[_Request]) -> None:
+        """Decode all of `requests`; where that fails, each alone, so that one cannot spoil the others."""
+        failed = self._try(requests)
+        if failed and len(requests) > 1:
+            for request in requests:
+                request.result.clear()
+                request.error = self._try([request])
+        elif failed:
+            requests[0].error = failed
+        for request in requests:
+            request.done = True
+
+    def _try(self, requests: list[_Request]) -> Exception | None:
+        """Decode `requests` in as few batches as possible; on failure everything is taken back."""
+        batch, filled = self._batch, 0
+        wanted: list[tuple[_Request, int]] = []
+        for request in requests:
+            count = len(request.ids)
+            first_kept = count - request.keep
+            for start in range(0, count, _BATCH):
+                end = min(start + _BATCH, count)
+                if filled + end - start > _BATCH:
+                    if error := self._decode(filled, wanted):
+                        return self._take_back(requests, error)
+                    filled, wanted = 0, []
+                for i in range(start, end):
+                    batch.token[filled] = request.ids[i]
+                    batch.pos[filled] = request.start + i
+                    batch.n_seq_id[filled] = 1
+                    batch.seq_id[filled][0] = request.sequence
+                    batch.logits[filled] = i >= first_kept
+                    filled += 1
+                if (kept := end - max(start, first_kept)) > 0:
+                    wanted.append((request, kept))
+        if error := self._decode(filled, wanted):
+            return self._take_back(requests, error)
+        return None
+
+    def _decode(self, filled: int, wanted: list[tuple[_Request, int]]) -> Exception | None:
+        self._batch.n_tokens = filled
+        code = llama_cpp.llama_decode(self._pointer, self._batch)
+        if code == 1:
+            return ContextOverflowError(f"{self._name}: its context is full; load it with a larger context=")
+        if code != 0:
+            return RuntimeError(f"{self._name}: llama.cpp could not decode {filled} tokens (code {code})")
+        rows = sum(kept for _, kept in wanted)
+        if rows:
+            pointer = llama_cpp.llama_get_logits(self._pointer)
+            shape = (rows, self._weights.vocabulary_size)
+            logits = np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), shape)
+            at = 0
+            for request, kept in wanted:
+                request.result.append(logits[at : at + kept].copy())
+                at += kept
+        return None
+
+    def _take_back(self, requests: list[_Request], error: Exception) -> Exception:
+        for request in requests:
+            llama_cpp.llama_memory_seq_rm(self._memory, request.sequence, request.start, -1)
+        return error
+
+
+def _free(context: object, batch: llama_cpp.llama_batch, weights: Weights) -> None:
+    """Free a context while its weights are still there."""
+    llama_cpp.llama_batch_free(batch)
+    llama_cpp.llama_free(context)
+    del weights
