@@ -363,10 +363,29 @@ class Strategy(ABC):
         return self.name
 
 
+@dataclass(frozen=True, slots=True)
+class BackendFacts:
+    """What a backend can do, for the capability table."""
+
+    reads: str
+    """Formats and sources."""
+    devices: str
+    capabilities: frozenset[Capability]
+    """Of its models whose layers are all attention."""
+    scorers: bool
+    """Whether PRM and router can be loaded."""
+    together: bool
+    """Whether sessions that are asked at the same time are decoded in one batch."""
+    bundled: tuple[str, ...]
+    """Precisions of the bundled target; the first is the default."""
+
+
 class Backend(ABC):
     """Loads models of one format. Registered under a name; `hf` is the first."""
 
     name: ClassVar[str]
+    facts: ClassVar[BackendFacts | None] = None
+    """For the capability table; None: the backend says nothing of itself."""
     options: ClassVar[frozenset[str] | None] = None
     """Options that `language_model` and `scorer` understand; None: any. In a run over several backends each gets its
     own."""

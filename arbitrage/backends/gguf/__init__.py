@@ -23,7 +23,7 @@ from arbitrage.backends.gguf.header import Header, read_header
 from arbitrage.backends.gguf.model import GGUFLanguageModel
 from arbitrage.backends.gguf.probe import check_loads
 from arbitrage.errors import ModelLoadError
-from arbitrage.interfaces import INSTRUCTION, Backend, StepScorer
+from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts, StepScorer
 from arbitrage.types import Role
 
 __all__ = ["GGUFBackend", "GGUFCodec", "GGUFLanguageModel", "LoadOptions"]
@@ -71,6 +71,14 @@ class GGUFBackend(Backend):
     """Loads GGUF files: a path, `owner/name/file.gguf#revision` on the hub, or a bundled model."""
 
     name = "gguf"
+    facts = BackendFacts(
+        reads=".gguf file or owner/name/file.gguf on the hub",
+        devices="CPU; GPU where llama-cpp-python was built for it",
+        capabilities=GGUFLanguageModel.capabilities,
+        scorers=False,
+        together=True,
+        bundled=("q8_0", "q4_0", "q3_k", "q2_k"),
+    )
     options = frozenset({"context", "sessions", "threads", "probe"})
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> GGUFLanguageModel:

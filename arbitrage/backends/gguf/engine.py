@@ -62,7 +62,7 @@ class EngineOptions:
 class Weights:
     """A loaded model; freed with the last reference."""
 
-    def __init__(self, path: Path, gpu_layers: int = 0, main_gpu: int = 0, vocabulary_only: bool = False) -> None:
+    def __init__(self, path: Path, gpu_layers: int = 0, main_gpu: int = 0) -> None:
         """Load `path`.
 
         Raises:
@@ -71,7 +71,9 @@ class Weights:
         initialise()
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers, parameters.main_gpu = gpu_layers, main_gpu
-        parameters.vocab_only = vocabulary_only
+        parameters.load_mode = (
+            llama_cpp.LLAMA_LOAD_MODE_MMAP
+        )  # as fast as any, and pages are shared with other processes
         if "AMX_INT8 = 1" in system_info():
             # Builds with gcc 12 crash in their AMX kernels (llama.cpp issue 20824); others decode as fast.
             parameters.use_extra_bufts = False
@@ -188,10 +190,10 @@ class Context:
         self.free = list(range(options.sessions))[::-1]
         self._pointer = pointer
         self._memory = llama_cpp.llama_get_memory(pointer)
-        self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
+        self._batch = _Batch()
         self._waiting: list[_Request] = []
         self._waiting_lock, self._decode_lock = threading.Lock(), threading.Lock()
-        weakref.finalize(self, _free, pointer, self._batch, weights)
+        weakref.finalize(self, _free, pointer, weights)
 
     def decode(self, request: _Request) -> NDArray[np.float32]:
         """Encode a sequence's tokens, together with whatever other threads have brought meanwhile."""
@@ -237,35 +239,31 @@ class Context:
                     if error := self._decode(filled, wanted):
                         return self._take_back(requests, error)
                     filled, wanted = 0, []
-                for i in range(start, end):
-                    batch.token[filled] = request.ids[i]
-                    batch.pos[filled] = request.start + i
-                    batch.n_seq_id[filled] = 1
-                    batch.seq_id[filled][0] = request.sequence
-                    batch.logits[filled] = i >= first_kept
-                    filled += 1
-                if (kept := end - max(start, first_kept)) > 0:
+                kept = min(end - start, max(0, end - first_kept))
+                batch.put(filled, request.ids[start:end], request.start + start, request.sequence, kept)
+                filled += end - start
+                if kept:
                     wanted.append((request, kept))
         if error := self._decode(filled, wanted):
             return self._take_back(requests, error)
         return None
 
     def _decode(self, filled: int, wanted: list[tuple[_Request, int]]) -> Exception | None:
-        self._batch.n_tokens = filled
-        code = llama_cpp.llama_decode(self._pointer, self._batch)
+        code = llama_cpp.llama_decode(self._pointer, self._batch.of(filled))
         if code == 1:
             return ContextOverflowError(f"{self._name}: its context is full; load it with a larger context=")
         if code != 0:
             return RuntimeError(f"{self._name}: llama.cpp could not decode {filled} tokens (code {code})")
-        rows = sum(kept for _, kept in wanted)
-        if rows:
-            pointer = llama_cpp.llama_get_logits(self._pointer)
-            shape = (rows, self._weights.vocabulary_size)
-            logits = np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), shape)
+        if wanted:
+            # Rows stand one after the other, in the order of the positions that asked for them.
+            address = ctypes.cast(llama_cpp.llama_get_logits(self._pointer), ctypes.c_void_p).value
+            width = self._weights.vocabulary_size
+            held = (ctypes.c_float * (width * sum(kept for _, kept in wanted))).from_address(address)
+            logits: NDArray[np.float32] = np.frombuffer(held, dtype=np.float32)
             at = 0
             for request, kept in wanted:
-                request.result.append(logits[at : at + kept].copy())
-                at += kept
+                request.result.append(logits[at : at + kept * width].reshape(kept, width).copy())
+                at += kept * width
         return None
 
     def _take_back(self, requests: list[_Request], error: Exception) -> Exception:
@@ -274,8 +272,47 @@ class Context:
         return error
 
 
-def _free(context: object, batch: llama_cpp.llama_batch, weights: Weights) -> None:
+class _Batch:
+    """The arguments of `llama_decode`, in numpy arrays that are written in place."""
+
+    def __init__(self) -> None:
+        self._token, self._position, self._count, self._sequence = np.zeros((4, _BATCH), dtype=np.int32)
+        self._wanted = np.zeros(_BATCH, dtype=np.int8)
+        self._count[:] = 1
+        width = self._sequence.itemsize
+        # One pointer a position to its sequence id.
+        self._pointers = self._sequence.ctypes.data + width * np.arange(_BATCH, dtype=np.uint64)
+        self._struct = llama_cpp.llama_batch()
+        for name, array in (
+            ("token", self._token),
+            ("pos", self._position),
+            ("n_seq_id", self._count),
+            ("seq_id", self._pointers),
+            ("logits", self._wanted),
+        ):
+            kind = dict(llama_cpp.llama_batch._fields_)[name]
+            setattr(self._struct, name, ctypes.cast(array.ctypes.data, kind))
+
+    def put(self, at: int, ids: Sequence[int], position: int, sequence: int, kept: int) -> None:
+        """Write tokens from place `at` on; the last `kept` of them return logits."""
+        end = at + len(ids)
+        if end - at == 1:
+            self._token[at], self._position[at] = ids[0], position
+            self._sequence[at], self._wanted[at] = sequence, kept
+            return
+        self._token[at:end] = ids
+        self._position[at:end] = np.arange(position, position + end - at)
+        self._sequence[at:end] = sequence
+        self._wanted[at:end] = 0
+        self._wanted[end - kept : end] = 1
+
+    def of(self, count: int) -> llama_cpp.llama_batch:
+        """The structure, its first `count` places in use."""
+        self._struct.n_tokens = count
+        return self._struct
+
+
+def _free(context: object, weights: Weights) -> None:
     """Free a context while its weights are still there."""
-    llama_cpp.llama_batch_free(batch)
     llama_cpp.llama_free(context)
     del weights

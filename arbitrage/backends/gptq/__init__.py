@@ -15,9 +15,11 @@ from arbitrage.errors import MissingExtraError
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
 
 try:
+    from logbar import LogBar
+
+    LogBar.shared().setLevel("ERROR")  # no banner; which kernel it chose stands in the facts
     import gptqmodel
     import optimum  # noqa: F401
-    from logbar import LogBar
 except ImportError as error:
     raise MissingExtraError.of("the gptq backend", "gptqmodel and optimum", "gptq") from error
 
@@ -30,6 +32,7 @@ from arbitrage.backends.gptq.checkpoint import as_hub_checkpoint
 from arbitrage.backends.hf import HFBackend, HFLanguageModel
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device
 from arbitrage.errors import ModelLoadError
+from arbitrage.interfaces import BackendFacts
 from arbitrage.types import Role
 
 __all__ = ["GPTQBackend"]
@@ -41,11 +44,18 @@ class GPTQBackend(HFBackend):
     """Loads GPTQ checkpoints: directories or hub ids, written by gptqmodel, auto-gptq or optimum."""
 
     name = "gptq"
+    facts = BackendFacts(
+        reads="GPTQ directory or hub id (gptqmodel, auto-gptq, optimum)",
+        devices="CPU, CUDA",
+        capabilities=HFLanguageModel.capabilities,
+        scorers=True,
+        together=False,
+        bundled=("gptq4", "gptq3"),
+    )
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> HFLanguageModel:
         """See `Backend.language_model`. Options as for `hf`; dtype is that of everything but the packed weights."""
         how = LoadOptions.of(options)
-        LogBar.shared().setLevel("ERROR")  # the kernel that it chose comes back below
         where = device or default_device()
         with as_hub_checkpoint(Source(source)) as (readable, settings), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # optimum uses what transformers will rename

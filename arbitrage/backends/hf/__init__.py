@@ -18,7 +18,7 @@ from arbitrage.backends.hf.likelihood import LikelihoodScorer, readout
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device, load, load_tokenizer
 from arbitrage.backends.hf.model import HFLanguageModel
 from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
-from arbitrage.interfaces import INSTRUCTION, Backend
+from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts
 from arbitrage.types import Role
 
 __all__ = [
@@ -37,6 +37,14 @@ class HFBackend(Backend):
     """Loads bundled models, local directories, hub ids (`owner/name#revision`) and GGUF files (dequantised)."""
 
     name = "hf"
+    facts = BackendFacts(
+        reads="safetensors directory or hub id; .gguf (dequantised)",
+        devices="CPU, CUDA, MPS",
+        capabilities=HFLanguageModel.capabilities,
+        scorers=True,
+        together=False,
+        bundled=("bf16 weights, run in float32",),
+    )
     options = frozenset({"dtype", "trust_remote_code", "allow_pickle", "threads"})
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> HFLanguageModel:

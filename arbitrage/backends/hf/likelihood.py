@@ -50,12 +50,14 @@ class StepReading:
             ends: tokens that the separator stands for: itself and the ends of sequence.
         """
         wide = rows.astype(np.float64)
-        wide -= wide.max(-1, keepdims=True)
-        logs = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
-        surprises = -logs[np.arange(len(ids)), list(ids)]
-        surprises[-1] = -np.log(np.exp(logs[-1, list(ends)]).sum())
+        top = wide.max(-1)
+        weights = np.exp(wide - top[:, None])
+        sums = weights.sum(-1)
+        surprises = top + np.log(sums) - wide[np.arange(len(ids)), list(ids)]
+        surprises[-1] = np.log(sums[-1]) - np.log(max(weights[-1, list(ends)].sum(), 1e-300))
         worst = int(surprises.argmax())
-        doubt = -float((np.exp(logs[worst]) * logs[worst]).sum())
+        law = weights[worst] / sums[worst]
+        doubt = -float((law * np.log(np.maximum(law, 1e-300))).sum())
         return cls(float(surprises[worst]), float(surprises.sum()), doubt, len(ids))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import torch
 from safetensors import SafetensorError
 
 from arbitrage.errors import ModelLoadError
+
+# Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 SIDECAR = "arbitrage.json"
 """File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
