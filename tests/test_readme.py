@@ -47,7 +47,10 @@ def arbitrage(command: str, directory: Path) -> str:
 
 def test_the_readme_has_the_commands_that_are_tested_below():
     """A command that is added to the README needs a test of its own."""
-    assert [shlex.split(c)[1] for c in commands()] == ["bench", "solve", "ls", "doctor", "bench"]
+    assert [shlex.split(c)[1] for c in commands()] == [
+        *("bench", "solve", "ls", "doctor", "bench"),
+        *("bench", "models"),
+    ]
     assert len(blocks("python")) == 2
 
 
@@ -104,6 +107,20 @@ def test_own_models_and_data_run_through_the_same_command(tmp_path):
         assert hub in command
         command = command.replace(hub, local)
     assert "token-sd" in arbitrage(command, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_quantised_copy_drafts_for_its_own_target(tmp_path):
+    """The self-draft recipe, on fewer problems, and the quantiser on a file of that name."""
+    pytest.importorskip("llama_cpp")
+    from arbitrage.backends.bundled import bundled_path
+
+    recipe, quantize = commands()[5:7]
+    out = arbitrage(recipe.replace("--limit 10", "--limit 2 --warmup 0"), tmp_path)
+    assert "token-sd" in out
+    arbitrage(f"arbitrage models export {bundled_path('draft')} --to F16 --out model-F16.gguf", tmp_path)
+    arbitrage(quantize, tmp_path)
+    assert {p.name for p in tmp_path.glob("*.gguf")} == {"model-F16.gguf", "model-Q4_0.gguf", "model-Q3_K_S.gguf"}
 
 
 def test_the_strategy_example_is_complete(tmp_path, monkeypatch):

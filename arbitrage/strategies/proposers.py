@@ -76,7 +76,13 @@ class DraftProposer(Proposer):
         sampling: Sampling,
         rng: np.random.Generator,
     ) -> Proposal:
-        """See `Proposer.propose`. Stops early when the draft is less sure of a token than `min_confidence`."""
+        """See `Proposer.propose`. Stops early when the draft is less sure of a token than `min_confidence`.
+
+        Beyond the draft's context nothing is proposed: the target then writes alone.
+        """
+        limit = min(limit, self._model.context_length - len(ids))
+        if limit < 1:
+            return Proposal((), None)
         self._follow(ids)
         ahead = boundary.copy() if boundary else None
         tokens: list[int] = []

@@ -295,3 +295,12 @@ def test_the_model_describes_its_target():
     assert (model.name, model.codec, model.context_length) == (target.name, target.codec, target.context_length)
     assert model.describe() == target.describe()
     assert isinstance(target.open([1]), LogitsSession)
+
+
+def test_a_draft_with_a_shorter_context_helps_as_long_as_it_can():
+    """Beyond it the target writes alone; the text is the target's."""
+    steps = ["the first step", "the second step", "the third step", "the end"]
+    target, draft = ScriptedModel(steps), ScriptedModel(steps, context_length=110)
+    whole, plain = write(TokenSD(gamma=3), draft, target), write(TargetOnly(), draft, target)
+    assert whole.text == plain.text
+    assert 0 < sum(s.drafted for s in whole.steps) < 30
