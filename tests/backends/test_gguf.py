@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from arbitrage.backends.gguf.codec import render_chat  # noqa: E402
 from arbitrage.backends.gguf.export import export_gguf  # noqa: E402
 from arbitrage.backends.gguf.quantize import quantize  # noqa: E402
 from arbitrage.backends.hf import HFBackend  # noqa: E402
-from arbitrage.errors import ModelLoadError  # noqa: E402
+from arbitrage.errors import ContextOverflowError, ModelLoadError  # noqa: E402
 from arbitrage.harness.synthetic import benchmark_split  # noqa: E402
 from arbitrage.interfaces import Settings, Stop  # noqa: E402
 from arbitrage.sampling import Sampling  # noqa: E402
@@ -234,3 +236,70 @@ def test_without_the_extra_the_message_names_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "arbitrage-decoding[gguf]" in done.stdout
+
+
+def test_sessions_that_wait_together_are_decoded_together(monkeypatch):
+    """Three threads ask while a fourth decodes: one batch serves all three, each with the rows it gets alone."""
+    model = load(bundled_gguf("draft", "q8_0"), sessions=3)
+    prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:3]]
+    alone = []
+    for prompt in prompts:
+        with model.open(prompt) as session:
+            alone.append(session.extend((), logits=2))
+    sizes = []
+    decode = llama_cpp.llama_decode
+    monkeypatch.setattr(llama_cpp, "llama_decode", lambda c, batch: sizes.append(batch.n_tokens) or decode(c, batch))
+    sessions = [model.open(prompt) for prompt in prompts]
+    (context,) = model._pool._contexts
+    found = {}
+
+    def ask(i):
+        found[i] = sessions[i].extend((), logits=2)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(3)]
+    with context._decode_lock:
+        for thread in threads:
+            thread.start()
+        while len(context._waiting) < 3:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert sizes == [sum(map(len, prompts))]
+    for i in range(3):
+        np.testing.assert_allclose(found[i], alone[i], atol=1e-4)
+        sessions[i].close()
+
+
+def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
+    """When a shared batch cannot be decoded, each request is tried alone, and what failed is taken back."""
+    model = load(bundled_gguf("draft", "q8_0"), sessions=2)
+    prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:2]]
+    with model.open(prompts[0]) as session:
+        alone = session.extend((), logits=1)
+    sessions = [model.open(prompt) for prompt in prompts]
+    (context,) = model._pool._contexts
+    decode, outcome = llama_cpp.llama_decode, {}
+
+    def fails_for_the_second(pointer, batch):
+        return 1 if batch.n_tokens != len(prompts[0]) else decode(pointer, batch)
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", fails_for_the_second)
+
+    def ask(i):
+        try:
+            outcome[i] = sessions[i].extend((), logits=1)
+        except ContextOverflowError as error:
+            outcome[i] = error
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
+    with context._decode_lock:
+        for thread in threads:
+            thread.start()
+        while len(context._waiting) < 2:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(outcome[0], alone, atol=1e-4)
+    assert isinstance(outcome[1], ContextOverflowError)
+    monkeypatch.undo()
+    assert sessions[1].extend((), logits=1).shape == alone.shape
