@@ -107,9 +107,13 @@ def test_make_bench_compares_all_strategies_and_make_test_lints_first() -> None:
     bench = plan("bench", "LIMIT=7", "OUT=runs/x")
     assert f'--strategy "{STRATEGIES}" --backend hf --dataset bundled --limit 7 --threads 1' in bench
     assert bench.index(" torch\n") < bench.index("--editable '.[hf,report]'")
+    for backend in ("gguf", "gptq"):
+        assert f"--editable '.[hf,report,{backend}]'" in plan("bench", f"BACKEND={backend}")
+        assert f"[hf,report,{backend}]" not in bench
     test = plan("test")
     assert (
-        test.index("--editable '.[hf,report,dev]'")
+        test.index("-DGGML_NATIVE=OFF")
+        < test.index("--editable '.[all,dev]'")
         < test.index("ruff check")
         < test.index("mypy")
         < test.index("pytest")
