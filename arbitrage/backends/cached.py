@@ -65,9 +65,11 @@ class CachedSequence:
     def outputs(self, count: int) -> NDArray[np.float32]:
         """Run whatever is not encoded yet; outputs at the last `count` positions, shape (count, outputs)."""
         cache = self._open()
-        # A position whose output is wanted again has to be run again.
-        cache.truncate(len(self.ids) - count)
-        pending = self.ids[cache.length :]
+        held = cache.length
+        if held > len(self.ids) - count:  # a position whose output is wanted again has to be run again
+            held = len(self.ids) - count
+            cache.truncate(held)
+        pending = self.ids[held:]
         started = time.perf_counter()
         result = cache.forward(pending, count)
         self.usage.seconds += time.perf_counter() - started

@@ -58,12 +58,14 @@ class LogitsSession(Session):
                     self.rewind(start + kept)
                     self.extend(() if agreed else (token,))
                     break
+        newest: tuple[int, ...] = ()
         while reason is None:
-            rows = self.extend((), logits=1)
+            rows = self.extend(newest, logits=1)
             assert rows is not None
             token = choose(rows[0], sampling, rng)
-            self.extend((token,))
+            newest = (token,)
             reason = take(token, rows[0])
+        self.extend(newest)
         return Continuation(tuple(self.ids[start:]), tuple(logprobs), reason, proposal_kept=kept)
 
 
