@@ -93,8 +93,9 @@ def names() -> Registry:
 
 @pytest.fixture
 def shared(names: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """The registry that commands see; wide output without colours."""
+    """The registry that commands see; wide output without colours; a machine that is never busy."""
     monkeypatch.setattr("arbitrage.registry._shared", names)
+    monkeypatch.setattr("arbitrage.harness.environment.load_average", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     return names
