@@ -92,7 +92,7 @@ class GGUFBackend(Backend):
         weights = Weights(path, gpu_layers, main_gpu)
         codec = GGUFCodec(weights, header.chat_template, path.name)
         context = how.context or min(weights.trained_context, _MOST_CONTEXT)
-        threads = how.threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        threads = how.threads or min(_cores(), _MOST_THREADS)
         # Full-precision weights promise full-precision results.
         cache_f32 = header.types[:1] == ("F32",)
         engine = EngineOptions(context, how.sessions, threads, cache_f32, gpu_layers, main_gpu)
@@ -112,6 +112,11 @@ class GGUFBackend(Backend):
         if role in (Role.PRM, Role.ROUTER):
             return str(bundled_path(role.value))
         return str(bundled_gguf(role.value, variant or "q8_0"))
+
+
+def _cores() -> int:
+    """Cores that this process may use; systems that cannot tell count them all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _locate(source: str) -> tuple[Path, str | None]:
