@@ -13,7 +13,7 @@ except ImportError as error:
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from arbitrage.backends.bundled import bundled_gguf, bundled_path
@@ -79,7 +79,7 @@ class GGUFBackend(Backend):
         together=True,
         bundled=("q8_0", "q4_0", "q3_k", "q2_k"),
     )
-    options = frozenset({"context", "sessions", "threads", "probe"})
+    options = frozenset(field.name for field in fields(LoadOptions))
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> GGUFLanguageModel:
         """See `Backend.language_model`. Options: see `LoadOptions`."""

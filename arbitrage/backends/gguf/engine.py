@@ -21,7 +21,7 @@ from arbitrage.errors import ContextOverflowError, ModelLoadError
 
 _BATCH = 512
 _FLASH_ATTENTION_OFF = 0
-"""On CPUs, batches of 4 to 16 tokens are about twice as fast without."""
+"""On a CPU, single tokens and batches of 8 are faster without (docs/backends.md)."""
 
 
 def _say_nothing(level: int, text: bytes, data: object) -> None:
@@ -71,9 +71,8 @@ class Weights:
         initialise()
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers, parameters.main_gpu = gpu_layers, main_gpu
-        parameters.load_mode = (
-            llama_cpp.LLAMA_LOAD_MODE_MMAP
-        )  # as fast as any, and pages are shared with other processes
+        # As fast as any other way, and pages are shared with other processes.
+        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
         if "AMX_INT8 = 1" in system_info():
             # Builds with gcc 12 crash in their AMX kernels (llama.cpp issue 20824); others decode as fast.
             parameters.use_extra_bufts = False
@@ -90,9 +89,6 @@ class Weights:
         self.parameters = llama_cpp.llama_model_n_params(pointer)
         self.bytes = llama_cpp.llama_model_size(pointer)
         self.rewinds = not (llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer))
-        text = ctypes.create_string_buffer(128)
-        llama_cpp.llama_model_desc(pointer, text, ctypes.sizeof(text))
-        self.description = text.value.decode(errors="replace")
         weakref.finalize(self, llama_cpp.llama_model_free, pointer)
 
 

@@ -74,6 +74,9 @@ def export_gguf(directory: Path, out: Path, precision: str = "F16") -> None:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
+    except BaseException:  # a full disk, Ctrl-C: nothing half-written stays
+        partial.unlink(missing_ok=True)
+        raise
     finally:
         writer.close()
     partial.replace(out)
