@@ -1,25 +1,50 @@
 """How many tokens to draft: fixed, or chosen from measured acceptance and cost so that speculation never loses.
 
-Expected speed-up of drafting n tokens with acceptance rate a and cost ratio c (one draft token over one target pass):
-(1 - a^(n+1)) / ((1 - a)(n c + 1)); Leviathan et al., arXiv:2211.17192, Theorem 3.8.
+With acceptance rate a, a target pass over n drafted tokens taking T(n) = t + n s seconds (t for a pass over one token,
+s for each further one) and d seconds a drafted token, drafting n tokens is faster than plain decoding by the factor
+
+    (1 - a^(n+1)) / (1 - a) * t / (t + n (s + d)).
+
+For s = 0 this is Theorem 3.8 of Leviathan et al., arXiv:2211.17192. On a CPU s is anything from 0.02 t (a small model
+whose passes are bound by overhead) to t (a large one bound by arithmetic), and decides whether speculation pays at all.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import final
 
 
-def expected_speedup(acceptance: float, length: int, cost_ratio: float) -> float:
+def expected_speedup(acceptance: float, length: int, cost_ratio: float, verify_cost: float = 0.0) -> float:
     """Expected speed-up over plain decoding.
 
     Args:
         acceptance: chance that a drafted token is kept, in [0, 1].
         length: drafted tokens a round; 0 is plain decoding and gives 1.
-        cost_ratio: seconds of one draft token divided by seconds of one target pass.
+        cost_ratio: seconds of one draft token divided by seconds of a target pass over one token.
+        verify_cost: what each drafted token adds to the target's pass, in the same unit.
     """
     produced = float(length + 1) if acceptance >= 1 else (1 - acceptance ** (length + 1)) / (1 - acceptance)
-    return produced / (length * cost_ratio + 1)
+    return produced / (1 + length * (cost_ratio + verify_cost))
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of speculation did and took."""
+
+    asked: int
+    """Tokens that the proposer was asked for; 0 in a plain round."""
+    drafted: int
+    """Tokens that it suggested."""
+    accepted: int
+    """Tokens that stood; the round wrote one more."""
+    draft_passes: int
+    """Passes of the draft model that this took."""
+    draft_tokens: int
+    """Tokens that these passes encoded: more than the passes when the draft had to catch up with the sequence."""
+    seconds: tuple[float, float] | None
+    """Of the target's pass with its check, and of the proposer; None where no clock may steer the choice."""
 
 
 class DraftLength(ABC):
@@ -30,11 +55,8 @@ class DraftLength(ABC):
         """Tokens to draft in the coming round; 0 decodes plainly."""
 
     @abstractmethod
-    def observe(self, drafted: int, accepted: int) -> None:
-        """Told after each round how many tokens were drafted and kept."""
-
-    def measure(self, cost_ratio: float) -> None:  # noqa: B027 - a fixed length does not care about cost
-        """Told the measured cost ratio, where clocks may influence the choice."""
+    def observe(self, done: Round) -> None:
+        """Told after each round how it went."""
 
 
 @final
@@ -50,28 +72,66 @@ class FixedLength(DraftLength):
         """The fixed length."""
         return self._length
 
-    def observe(self, drafted: int, accepted: int) -> None:
+    def observe(self, done: Round) -> None:
         """Nothing to learn."""
+
+
+class _Average:
+    """A fading average that one hiccup of the machine cannot carry away."""
+
+    _FADING, _CLIP = 0.9, 3.0
+
+    def __init__(self, prior: float) -> None:
+        self._sum, self._weight = prior, 1.0
+        self.value = prior
+
+    def add(self, seen: float) -> None:
+        self._sum = self._FADING * self._sum + min(seen, self._CLIP * self.value)
+        self._weight = self._FADING * self._weight + 1
+        self.value = self._sum / self._weight
 
 
 @final
 class AdaptiveLength(DraftLength):
-    """The length with the best expected speed-up under what was seen so far; 0 when none pays.
+    """The length with the best expected speed-up under what was seen so far, as long as drafting pays in fact.
 
-    Acceptance is an exponentially fading average per drafted token. After a run of plain rounds one short draft probes
-    whether the text has become easier.
+    Two questions, answered apart. *How long* a draft should be comes from the formula above with fading averages of
+    acceptance, s and d. *Whether* to draft is decided by what happened, not by the formula: when the time per written
+    token of the latest drafting rounds is not below that of a plain token, decoding goes on plainly. Drafting is tried
+    again after so many plain tokens that all trials together may lose at most one per cent.
     """
 
-    def __init__(self, longest: int = 8, cost_ratio: float = 0.25, fading: float = 0.97, probe_every: int = 24) -> None:
+    _SETTLING, _SETTLE_EVERY = 12, 512
+    """Plain rounds before the first draft, and again after so many drafting rounds: they tell the time of a plain
+    token. A lone plain pass among drafting rounds does not: it pays for the change."""
+    _TRIAL = 4
+    """Drafting rounds before they are judged."""
+    _LOSS = 0.01
+    """The share of plain decoding's time that trials may lose."""
+    _LONGEST_PAUSE = 16384
+    _USUAL_CATCH_UP = 2
+    """Tokens that the draft has not seen after a drafting round: its last suggestion and the target's own token."""
+    _FADING = 0.97
+    """Of acceptance, per drafted token; of the time per token, per round."""
+
+    def __init__(self, longest: int = 8, cost_ratio: float = 0.25, verify_cost: float = 0.05) -> None:
+        """Start from expectations that the first rounds correct.
+
+        Args:
+            longest: longest draft.
+            cost_ratio: expected d / t.
+            verify_cost: expected s / t.
+        """
         if longest < 1:
             raise ValueError(f"the longest draft must be at least 1, not {longest}")
         self._longest = longest
-        self._cost_ratio = cost_ratio
-        self._fading = fading
-        self._probe_every = probe_every
-        # A weak prior: 4 tokens of which 3 were kept.
-        self._tried, self._kept = 4.0, 3.0
-        self._plain = 0
+        self._cost_ratio, self._verify_cost = cost_ratio, verify_cost
+        self._plain: _Average | None = None
+        self._draft = self._further = _Average(0.0)
+        # A weak prior: 2 tokens of which 1.5 were kept.
+        self._tried, self._kept = 2.0, 1.5
+        self._pause, self._plain_rounds, self._until_settling = self._SETTLING, 0, self._SETTLE_EVERY
+        self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
 
     @property
     def acceptance(self) -> float:
@@ -80,23 +140,60 @@ class AdaptiveLength(DraftLength):
 
     def next(self) -> int:
         """The best length now."""
-        speedups = [expected_speedup(self.acceptance, n, self._cost_ratio) for n in range(self._longest + 1)]
-        best = max(range(len(speedups)), key=speedups.__getitem__)
-        if best == 0 and self._plain >= self._probe_every:
-            return 2
-        return best
+        if self._pause > 0 or self._plain is None:
+            self._pause -= 1
+            return 0
+        if self._until_settling == 0:
+            self._pause, self._until_settling = self._SETTLING, self._SETTLE_EVERY
+            return 0
+        plain = self._plain.value
+        if self._rounds >= self._TRIAL and self._time >= self._written * plain:
+            self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
+            self._begin_trial()
+            return 0
+        draft, further = self._draft.value / plain, self._further.value / plain
+        lengths = range(1, self._longest + 1)
+        return max(lengths, key=lambda n: expected_speedup(self.acceptance, n, draft, further))
 
-    def observe(self, drafted: int, accepted: int) -> None:
-        """Update the acceptance estimate; tokens behind the first rejected one were never tried."""
-        if drafted == 0:
-            self._plain += 1
+    def observe(self, done: Round) -> None:
+        """Learn from a round. Tokens behind the first rejected one were never tried."""
+        if done.seconds is None:
+            pass_time, draft_time = 1 + self._verify_cost * done.drafted, self._cost_ratio * done.draft_passes
+        else:
+            pass_time, draft_time = done.seconds
+        if done.asked == 0:
+            self._plain_rounds += 1
+            if self._plain_rounds > 2 or self._plain is None:
+                self._observe_plain(pass_time)
             return
-        self._plain = 0
-        tried = min(accepted + 1, drafted)
-        fade = self._fading**tried
-        self._tried = self._tried * fade + tried
-        self._kept = self._kept * fade + accepted
+        self._plain_rounds = 0
+        if self._plain is None:
+            return
+        plain, written = self._plain.value, done.accepted + 1
+        self._loss += pass_time + draft_time - written * plain
+        catching_up = done.draft_tokens > done.draft_passes + self._USUAL_CATCH_UP
+        if catching_up:  # paid once, it says nothing about going on
+            draft_time = done.draft_passes * self._draft.value
+        usual_draft, usual_pass = max(1, done.drafted) * self._draft.value, plain + done.drafted * self._further.value
+        self._rounds += 1
+        self._until_settling -= 1
+        self._time = self._FADING * self._time + min(pass_time, 3 * usual_pass) + min(draft_time, 3 * usual_draft)
+        self._written = self._FADING * self._written + written
+        if done.drafted:
+            self._further.add(max(0.0, pass_time - plain) / done.drafted)
+            if not catching_up:
+                self._draft.add(draft_time / done.drafted)
+            tried = min(done.accepted + 1, done.drafted)
+            fade = self._FADING**tried
+            self._tried = self._tried * fade + tried
+            self._kept = self._kept * fade + done.accepted
 
-    def measure(self, cost_ratio: float) -> None:
-        """Use the measured cost ratio from now on."""
-        self._cost_ratio = cost_ratio
+    def _observe_plain(self, pass_time: float) -> None:
+        if self._plain is not None:
+            self._plain.add(pass_time)
+            return
+        self._plain = _Average(pass_time)
+        self._draft, self._further = _Average(self._cost_ratio * pass_time), _Average(self._verify_cost * pass_time)
+
+    def _begin_trial(self) -> None:
+        self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0

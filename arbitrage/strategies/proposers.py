@@ -59,14 +59,16 @@ class DraftProposer(Proposer):
     """Suggests what a smaller model with the same tokenizer would write."""
 
     def __init__(self, model: LanguageModel, prompt: Sequence[int], min_confidence: float) -> None:
-        self._model = model
-        self._session: Session = model.open(prompt)
+        """The draft's session over `prompt` is opened when it is first asked: plain decoding does not need it."""
+        self._model, self._prompt = model, prompt
+        self._opened: Session | None = None
+        self._unused = Usage()
         self._min_confidence = min_confidence
 
     @property
     def usage(self) -> Usage:  # type: ignore[override]
         """Work of the draft model."""
-        return self._session.usage
+        return self._unused if self._opened is None else self._opened.usage
 
     def propose(
         self,
@@ -83,12 +85,12 @@ class DraftProposer(Proposer):
         limit = min(limit, self._model.context_length - len(ids))
         if limit < 1:
             return Proposal((), None)
-        self._follow(ids)
+        session = self._follow(ids)
         ahead = boundary.copy() if boundary else None
         tokens: list[int] = []
         laws: list[Probabilities] = []
         while len(tokens) < limit:
-            rows = self._session.extend((), logits=1)
+            rows = session.extend((), logits=1)
             assert rows is not None
             if sampling.greedy:
                 token = int(rows[0].argmax())
@@ -103,14 +105,17 @@ class DraftProposer(Proposer):
                 del laws[len(tokens) :]
                 break
             tokens.append(token)
-            self._session.extend((token,))
+            session.extend((token,))
             if token in self._model.codec.eos_ids or (ahead is not None and ahead.push(token)):
                 break
         return Proposal(tuple(tokens), np.stack(laws) if laws else None)
 
-    def _follow(self, ids: Sequence[int]) -> None:
+    def _follow(self, ids: Sequence[int]) -> Session:
         """Bring the draft's sequence to `ids`, keeping the cache of the common prefix."""
-        mine = self._session.ids
+        if self._opened is None:
+            self._opened = self._model.open(self._prompt)
+        session = self._opened
+        mine = session.ids
         common = min(len(mine), len(ids))
         # Sequences differ at their newest tokens only; look back from the end of the shorter one.
         while common and mine[common - 1] != ids[common - 1]:
@@ -118,13 +123,15 @@ class DraftProposer(Proposer):
         if common and list(mine[:common]) != list(ids[:common]):
             common = next(i for i in range(common) if mine[i] != ids[i])
         if common < len(mine):
-            self._session.rewind(common)
+            session.rewind(common)
         if common < len(ids):
-            self._session.extend(ids[common:])
+            session.extend(ids[common:])
+        return session
 
     def close(self) -> None:
         """Close the draft's session."""
-        self._session.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class NgramProposer(Proposer):

@@ -6,6 +6,7 @@ to floating-point ties), sampled output has the target's law.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -21,13 +22,16 @@ from arbitrage.interfaces import (
     Usage,
 )
 from arbitrage.sampling import Logits, Probabilities, Sampling, probabilities, token_logprob
-from arbitrage.strategies.draft_length import DraftLength
+from arbitrage.strategies.draft_length import DraftLength, Round
 from arbitrage.strategies.probability import verify, verify_fixed
 from arbitrage.strategies.proposers import Proposal, Proposer
 from arbitrage.types import Role
 
 ProposerFactory = Callable[[Sequence[int]], Proposer]
 """Makes the proposer of one sequence from its prompt."""
+
+
+_NOTHING = Proposal((), None)
 
 
 class SpeculativeModel(LanguageModel):
@@ -41,7 +45,9 @@ class SpeculativeModel(LanguageModel):
         Args:
             target: whose output is reproduced; needs the capabilities logits and rewind.
             proposer: makes the proposer of each sequence.
-            draft_length: makes the chooser of the draft length of each sequence.
+            draft_length: makes a chooser of draft lengths. Greedy sequences share one, so that what one has learnt of
+                acceptance and cost serves the next; a sampled sequence has its own, so that it depends on its seed
+                alone.
         """
         self.target = target
         self.name = target.name
@@ -50,10 +56,13 @@ class SpeculativeModel(LanguageModel):
         self.context_length = target.context_length
         self.instruction = target.instruction
         self._proposer, self._draft_length = proposer, draft_length
+        self._shared_length = draft_length()
 
     def open(self, prompt: Sequence[int]) -> SpeculativeSession:
         """A session over the target with its own proposer."""
-        return SpeculativeSession(self.target, prompt, self._proposer(prompt), self._draft_length())
+        return SpeculativeSession(
+            self.target, prompt, self._proposer(prompt), self._shared_length, self._draft_length()
+        )
 
     def describe(self) -> dict[str, object]:
         """The target's facts."""
@@ -63,12 +72,18 @@ class SpeculativeModel(LanguageModel):
 class SpeculativeSession(Session):
     """One sequence of a `SpeculativeModel`."""
 
-    def __init__(self, target: LanguageModel, prompt: Sequence[int], proposer: Proposer, length: DraftLength) -> None:
+    def __init__(
+        self,
+        target: LanguageModel,
+        prompt: Sequence[int],
+        proposer: Proposer,
+        greedy_length: DraftLength,
+        sampled_length: DraftLength,
+    ) -> None:
         self._model = target
         self._session = target.open(prompt)
         self._proposer = proposer
-        self._length = length
-        self._drafted_tokens = 0
+        self._greedy_length, self._sampled_length = greedy_length, sampled_length
 
     @property
     def ids(self) -> Sequence[int]:
@@ -113,51 +128,45 @@ class SpeculativeSession(Session):
         kept_of_proposal = drafted = accepted = drafts = 0
         reason: StopReason | None = None
         first = Proposal(tuple(proposal[: limit - 1]), None) if proposal else None
+        length = self._greedy_length if sampling.greedy else self._sampled_length
+        meter = _Meter(self._session, self._proposer)
         while reason is None:
-            room_for_draft = limit - len(logprobs) - 1
-            suggested = first or self._draft(room_for_draft, boundary if stop.at_separator else None, sampling, rng)
-            base = len(self.ids)
-            rows = self._session.extend(suggested.tokens, logits=len(suggested.tokens) + 1)
+            meter.begin()
+            asked = 0 if first else min(length.next(), limit - len(logprobs) - 1)
+            suggested = first or _NOTHING
+            if asked > 0:
+                steps = boundary if stop.at_separator else None
+                suggested = self._proposer.propose(self._session.ids, asked, steps, sampling, rng)
+                meter.proposed()
+            tokens = suggested.tokens
+            base = len(self._session.ids)
+            rows = self._session.extend(tokens, logits=len(tokens) + 1)
             assert rows is not None
             kept, token = _check(rows, suggested, sampling, rng)
             taken = 0
-            for i, candidate in enumerate((*suggested.tokens[:kept], token)):
+            for i, candidate in enumerate((*tokens[:kept], token)):
                 taken += 1
                 logprobs.append(token_logprob(rows[i], candidate))
                 reason = self._stops(candidate, boundary, stop, len(logprobs) == limit)
                 if reason is not None:
                     break
             kept = min(kept, taken)
-            self._session.rewind(base + kept)
+            if kept < len(tokens):
+                self._session.rewind(base + kept)
             if taken > kept:
                 self._session.extend((token,))
             if first is not None:
                 kept_of_proposal, first = kept, None
-            else:
-                drafts += bool(suggested.tokens)
-                drafted += len(suggested.tokens)
-                accepted += kept
-                self._learn(len(suggested.tokens), kept, sampling)
+                continue
+            drafts += bool(tokens)
+            drafted += len(tokens)
+            accepted += kept
+            if (done := meter.end(asked, len(tokens), kept, sampling.greedy)) is not None:
+                length.observe(done)
         if reason is StopReason.LENGTH and limit < stop.max_tokens:
             reason = StopReason.CONTEXT
         ids = tuple(self.ids[start:])
         return Continuation(ids, tuple(logprobs), reason, kept_of_proposal, drafted, accepted, drafts)
-
-    def _draft(
-        self, room: int, boundary: StepBoundary | None, sampling: Sampling, rng: np.random.Generator
-    ) -> Proposal:
-        length = min(self._length.next(), room)
-        if length < 1:
-            return Proposal((), None)
-        return self._proposer.propose(self.ids, length, boundary, sampling, rng)
-
-    def _learn(self, drafted: int, kept: int, sampling: Sampling) -> None:
-        """Tell the chooser how the round went. Clocks may only steer greedy decoding, whose output cannot change."""
-        self._length.observe(drafted, kept)
-        self._drafted_tokens += drafted
-        target, draft = self._session.usage, self._proposer.usage
-        if sampling.greedy and target.seconds > 0 and target.calls >= 4 and self._drafted_tokens >= 4:
-            self._length.measure((draft.seconds / self._drafted_tokens) / (target.seconds / target.calls))
 
     def _stops(self, token: int, boundary: StepBoundary, stop: Stop, full: bool) -> StopReason | None:
         if token in self._model.codec.eos_ids:
@@ -165,6 +174,31 @@ class SpeculativeSession(Session):
         if boundary.push(token) and stop.at_separator:
             return StopReason.SEPARATOR
         return StopReason.LENGTH if full else None
+
+
+class _Meter:
+    """Time and work of the rounds of one sequence."""
+
+    def __init__(self, target: Session, proposer: Proposer) -> None:
+        self._target, self._proposer = target, proposer
+
+    def begin(self) -> None:
+        draft = self._proposer.usage
+        self._encoded, self._draft_passes, self._draft_tokens = self._target.usage.tokens, draft.calls, draft.tokens
+        self._started = self._proposed = time.perf_counter()
+
+    def proposed(self) -> None:
+        self._proposed = time.perf_counter()
+
+    def end(self, asked: int, drafted: int, accepted: int, clocked: bool) -> Round | None:
+        """The round; None when the target also encoded a prompt, which says nothing about other rounds."""
+        if self._target.usage.tokens - self._encoded != drafted + 1:
+            return None
+        draft = self._proposer.usage
+        passes, tokens = draft.calls - self._draft_passes, draft.tokens - self._draft_tokens
+        # Clocks may steer greedy decoding only, whose output they cannot change.
+        seconds = (time.perf_counter() - self._proposed, self._proposed - self._started) if clocked else None
+        return Round(asked, drafted, accepted, passes, tokens, seconds)
 
 
 def _check(rows: Logits, suggested: Proposal, sampling: Sampling, rng: np.random.Generator) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from arbitrage.interfaces import Models, Settings, Stop, StopReason, Usage
 from arbitrage.sampling import Sampling, probabilities
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import SpeculativeModel, TargetOnly, TokenSD, speculate
-from arbitrage.strategies.draft_length import AdaptiveLength, FixedLength, expected_speedup
+from arbitrage.strategies.draft_length import AdaptiveLength, FixedLength, Round, expected_speedup
 from arbitrage.strategies.proposers import DraftProposer, NgramProposer
 from arbitrage.testing import END, VOCABULARY, ScriptedModel
 from arbitrage.types import Problem
@@ -246,21 +246,77 @@ def test_the_draft_follows_any_change_of_the_sequence():
         assert asked[0] == asked[1]
 
 
-def test_the_adaptive_length_goes_to_zero_for_a_useless_draft_and_up_for_a_good_one():
-    """After 60 rounds of nothing it decodes plainly and only probes; after 60 of everything it drafts the maximum."""
-    useless = AdaptiveLength(longest=8, cost_ratio=0.3)
-    lengths = []
-    for _ in range(200):
-        n = useless.next()
-        lengths.append(n)
-        useless.observe(n, 0)
-    assert max(lengths[60:]) <= 2
-    assert np.mean(np.array(lengths[60:]) > 0) < 0.06
-    good = AdaptiveLength(longest=8, cost_ratio=0.1)
-    for _ in range(60):
-        n = good.next()
-        good.observe(n, n)
-    assert good.next() == 8
+def simulate(length, tokens, *, acceptance, draft=0.25, further=0.05, plain=1e-3, clocked=True, seed=0, hiccup=0.0):
+    """Write `tokens` tokens under given true costs (in plain passes); relative time and the share of plain rounds."""
+    rng = np.random.default_rng(seed)
+    seconds = written = rounds = plain_rounds = 0
+    while written < tokens:
+        asked = length.next()
+        accepted = next((i for i in range(asked) if rng.random() >= acceptance), asked)
+        target_s, draft_s = plain * (1 + further * asked), plain * draft * asked
+        if rng.random() < hiccup:
+            target_s *= 30
+        length.observe(Round(asked, asked, accepted, asked, asked, (target_s, draft_s) if clocked else None))
+        seconds += plain * (1 + further * asked) + draft_s
+        written += accepted + 1
+        rounds += 1
+        plain_rounds += asked == 0
+    return seconds / (written * plain), plain_rounds / rounds
+
+
+@pytest.mark.parametrize("clocked", [True, False], ids=["measured", "nominal"])
+@pytest.mark.parametrize("acceptance", [0.0, 0.1, 0.3])
+def test_the_adaptive_length_loses_next_to_nothing_with_a_useless_draft(acceptance, clocked):
+    """Over 3,000 tokens at most 2 % more time than plain decoding, by its own clock or by the nominal one."""
+    relative, plain = simulate(AdaptiveLength(), 3000, acceptance=acceptance, draft=0.5, clocked=clocked)
+    if clocked:
+        assert relative <= 1.02
+        assert plain > 0.9
+    else:  # a draft twice as dear as it was told to be
+        assert relative <= 1.1
+
+
+def test_the_adaptive_length_measures_what_checking_costs():
+    """Where each checked token costs as much as a pass of its own, even a perfect draft is left unused."""
+    relative, plain = simulate(AdaptiveLength(), 3000, acceptance=1.0, draft=0.45, further=0.9)
+    assert relative <= 1.02
+    assert plain > 0.9
+    nominal, plain = simulate(
+        AdaptiveLength(cost_ratio=0.45, verify_cost=0.9), 3000, acceptance=1.0, draft=0.45, further=0.9, clocked=False
+    )
+    assert nominal <= 1.02
+    assert plain > 0.9
+
+
+@pytest.mark.parametrize("hiccup", [0.0, 0.02])
+def test_the_adaptive_length_uses_a_good_draft_fully(hiccup):
+    """Acceptance 0.95 and cheap checks give the longest draft and its speed-up, also on a machine that stutters."""
+    good = AdaptiveLength()
+    relative, plain = simulate(good, 3000, acceptance=0.95, draft=0.1, hiccup=hiccup)
+    best = min(1 / expected_speedup(0.95, n, 0.1, 0.05) for n in range(9))
+    assert relative <= best * 1.1
+    assert plain < 0.05
+    assert good.next() >= 6
+
+
+def test_the_adaptive_length_notices_when_text_becomes_easier():
+    """After 500 tokens of hard text it drafts again within the next 500 easy ones."""
+    length = AdaptiveLength()
+    simulate(length, 500, acceptance=0.0)
+    simulate(length, 500, acceptance=0.95)
+    _, plain = simulate(length, 200, acceptance=0.95)
+    assert plain < 0.1
+
+
+def test_looking_up_costs_no_pause():
+    """A proposer that is free and mostly finds nothing is asked nearly every round."""
+    length, asked = AdaptiveLength(cost_ratio=0.02), 0
+    for i in range(300):
+        n = length.next()
+        asked += n > 0
+        found = n if i % 50 < 5 else 0
+        length.observe(Round(n, found, found, 0, 0, (1.0 + 0.05 * found, 1e-5)))
+    assert asked > 250
 
 
 def test_expected_speedup_is_the_papers_formula():
@@ -268,6 +324,7 @@ def test_expected_speedup_is_the_papers_formula():
     assert expected_speedup(0.8, 4, 0.1) == pytest.approx(sum(0.8**i for i in range(5)) / 1.4)
     assert expected_speedup(1.0, 3, 0.0) == 4
     assert expected_speedup(0.0, 0, 0.5) == 1
+    assert expected_speedup(1.0, 3, 0.5, 0.5) == 1  # a pass over four tokens that costs as much as four
     with pytest.raises(ValueError, match="gamma"):
         FixedLength(0)
 
