@@ -11,7 +11,7 @@ import numpy as np
 
 from arbitrage.boundary import StepBoundary
 from arbitrage.interfaces import Continuation, LanguageModel, Session, Stop, StopReason
-from arbitrage.sampling import Logits, Sampling, draw, probabilities, token_logprob
+from arbitrage.sampling import Logits, Sampling, TokenLogprobs, draw, probabilities
 
 
 class LogitsSession(Session):
@@ -28,12 +28,12 @@ class LogitsSession(Session):
         boundary = StepBoundary(self.model.codec)
         start = len(self.ids)
         room = self.model.context_length - start
-        logprobs: list[float] = []
+        logprobs = TokenLogprobs()
         reason: StopReason | None = None
 
         def take(token: int, row: Logits) -> StopReason | None:
             """Count `token` in; why the call ends with it, or None."""
-            logprobs.append(token_logprob(row, token))
+            logprobs.add(row, token)
             if token in self.model.codec.eos_ids:
                 return StopReason.EOS
             if boundary.push(token) and stop.at_separator:
@@ -66,7 +66,7 @@ class LogitsSession(Session):
             newest = (token,)
             reason = take(token, rows[0])
         self.extend(newest)
-        return Continuation(tuple(self.ids[start:]), tuple(logprobs), reason, proposal_kept=kept)
+        return Continuation(tuple(self.ids[start:]), logprobs.values(), reason, proposal_kept=kept)
 
 
 def choose(row: Logits, sampling: Sampling, rng: np.random.Generator, proposed: int | None = None) -> int:

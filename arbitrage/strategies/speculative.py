@@ -21,7 +21,7 @@ from arbitrage.interfaces import (
     StopReason,
     Usage,
 )
-from arbitrage.sampling import Logits, Probabilities, Sampling, probabilities, token_logprob
+from arbitrage.sampling import Logits, Probabilities, Sampling, TokenLogprobs, probabilities
 from arbitrage.strategies.draft_length import DraftLength, Round
 from arbitrage.strategies.probability import verify, verify_fixed
 from arbitrage.strategies.proposers import Proposal, Proposer
@@ -124,7 +124,7 @@ class SpeculativeSession(Session):
             return Continuation((), (), StopReason.CONTEXT)
         limit = min(stop.max_tokens, room)
         boundary = StepBoundary(self._model.codec)
-        logprobs: list[float] = []
+        logprobs = TokenLogprobs()
         kept_of_proposal = drafted = accepted = drafts = 0
         reason: StopReason | None = None
         first = Proposal(tuple(proposal[: limit - 1]), None) if proposal else None
@@ -146,7 +146,7 @@ class SpeculativeSession(Session):
             taken = 0
             for i, candidate in enumerate((*tokens[:kept], token)):
                 taken += 1
-                logprobs.append(token_logprob(rows[i], candidate))
+                logprobs.add(rows[i], candidate)
                 reason = self._stops(candidate, boundary, stop, len(logprobs) == limit)
                 if reason is not None:
                     break
@@ -166,7 +166,7 @@ class SpeculativeSession(Session):
         if reason is StopReason.LENGTH and limit < stop.max_tokens:
             reason = StopReason.CONTEXT
         ids = tuple(self.ids[start:])
-        return Continuation(ids, tuple(logprobs), reason, kept_of_proposal, drafted, accepted, drafts)
+        return Continuation(ids, logprobs.values(), reason, kept_of_proposal, drafted, accepted, drafts)
 
     def _stops(self, token: int, boundary: StepBoundary, stop: Stop, full: bool) -> StopReason | None:
         if token in self._model.codec.eos_ids:

@@ -29,6 +29,10 @@ def _say_nothing(level: int, text: bytes, data: object) -> None:
 
 
 _quiet = llama_cpp.llama_log_callback(_say_nothing)
+_logits_address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+    ctypes.cast(llama_cpp.llama_get_logits, ctypes.c_void_p).value or 0
+)
+"""`llama_get_logits` as a plain address: making a typed pointer takes longer than the call."""
 
 
 def initialise() -> None:
@@ -127,7 +131,7 @@ class SequenceCache:
 
     def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
         """See `KVCache.forward`."""
-        result = self._context.decode(_Request(self._sequence, self._length, ids, keep))
+        result = self._context.decode(self._sequence, self._length, ids, keep)
         self._length += len(ids)
         return result
 
@@ -187,12 +191,30 @@ class Context:
         self._pointer = pointer
         self._memory = llama_cpp.llama_get_memory(pointer)
         self._batch = _Batch()
+        self._rows = np.empty((0, weights.vocabulary_size), dtype=np.float32)
+        self._rows_address = 0
         self._waiting: list[_Request] = []
         self._waiting_lock, self._decode_lock = threading.Lock(), threading.Lock()
         weakref.finalize(self, _free, pointer, weights)
 
-    def decode(self, request: _Request) -> NDArray[np.float32]:
-        """Encode a sequence's tokens, together with whatever other threads have brought meanwhile."""
+    def decode(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """Encode tokens of a sequence, together with whatever other threads have brought meanwhile.
+
+        Args:
+            sequence: its number.
+            start: position of the first token.
+            ids: the tokens.
+            keep: how many of the last positions' logits are wanted.
+
+        Returns:
+            Shape (keep, vocabulary).
+        """
+        if not self._waiting and len(ids) <= _BATCH and self._decode_lock.acquire(blocking=False):
+            try:
+                return self._decode_alone(sequence, start, ids, keep)
+            finally:
+                self._decode_lock.release()
+        request = _Request(sequence, start, ids, keep)
         with self._waiting_lock:
             self._waiting.append(request)
         with self._decode_lock:
@@ -209,6 +231,14 @@ class Context:
         with self._decode_lock:
             if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
                 raise RuntimeError(f"{self._name}: llama.cpp cannot take tokens back from this model's memory")
+
+    def _decode_alone(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """The short way for one batch of one sequence: nearly every call, once a token."""
+        self._batch.put(0, ids, start, sequence, keep)
+        if (error := self._decode(len(ids))) is not None:
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
+            raise error
+        return self._logits(keep).copy()
 
     def _run(self, requests: list[_Request]) -> None:
         """Decode all of `requests`; where that fails, each alone, so that one cannot spoil the others."""
@@ -232,35 +262,44 @@ class Context:
             for start in range(0, count, _BATCH):
                 end = min(start + _BATCH, count)
                 if filled + end - start > _BATCH:
-                    if error := self._decode(filled, wanted):
+                    if error := self._decode(filled):
                         return self._take_back(requests, error)
+                    self._hand_out(wanted)
                     filled, wanted = 0, []
                 kept = min(end - start, max(0, end - first_kept))
                 batch.put(filled, request.ids[start:end], request.start + start, request.sequence, kept)
                 filled += end - start
                 if kept:
                     wanted.append((request, kept))
-        if error := self._decode(filled, wanted):
+        if error := self._decode(filled):
             return self._take_back(requests, error)
+        self._hand_out(wanted)
         return None
 
-    def _decode(self, filled: int, wanted: list[tuple[_Request, int]]) -> Exception | None:
+    def _decode(self, filled: int) -> Exception | None:
         code = llama_cpp.llama_decode(self._pointer, self._batch.of(filled))
         if code == 1:
             return ContextOverflowError(f"{self._name}: its context is full; load it with a larger context=")
         if code != 0:
             return RuntimeError(f"{self._name}: llama.cpp could not decode {filled} tokens (code {code})")
-        if wanted:
-            # Rows stand one after the other, in the order of the positions that asked for them.
-            address = ctypes.cast(llama_cpp.llama_get_logits(self._pointer), ctypes.c_void_p).value
-            width = self._weights.vocabulary_size
-            held = (ctypes.c_float * (width * sum(kept for _, kept in wanted))).from_address(address)
-            logits: NDArray[np.float32] = np.frombuffer(held, dtype=np.float32)
-            at = 0
-            for request, kept in wanted:
-                request.result.append(logits[at : at + kept * width].reshape(kept, width).copy())
-                at += kept * width
         return None
+
+    def _logits(self, rows: int) -> NDArray[np.float32]:
+        """The rows that the last batch asked for, in its order, inside llama.cpp's memory."""
+        address = _logits_address(self._pointer)
+        if address != self._rows_address or rows > len(self._rows):
+            width = self._weights.vocabulary_size
+            held = (ctypes.c_float * (width * rows)).from_address(address)
+            self._rows = np.frombuffer(held, dtype=np.float32).reshape(rows, width)
+            self._rows_address = address
+        return self._rows[:rows]
+
+    def _hand_out(self, wanted: list[tuple[_Request, int]]) -> None:
+        rows = self._logits(sum(kept for _, kept in wanted)) if wanted else self._rows
+        at = 0
+        for request, kept in wanted:
+            request.result.append(rows[at : at + kept].copy())
+            at += kept
 
     def _take_back(self, requests: list[_Request], error: Exception) -> Exception:
         for request in requests:
