@@ -87,6 +87,21 @@ def draw(law: Probabilities, u: float) -> int:
     return min(token, int(np.flatnonzero(law)[-1]))
 
 
+def choose(row: Logits, sampling: Sampling, rng: np.random.Generator, proposed: int | None = None) -> int:
+    """The next token from one row of logits, shape (vocabulary,).
+
+    A proposed token y is taken with probability p(y), and otherwise one is drawn from p without y: again exactly p.
+    """
+    if sampling.greedy:
+        return int(row.argmax())
+    law = probabilities(row, sampling)
+    if proposed is not None and proposed < law.size:
+        if rng.random() < law[proposed]:
+            return proposed
+        law[proposed] = 0.0
+    return draw(law, rng.random())
+
+
 class TokenLogprobs:
     """Natural-log probabilities of written tokens at temperature 1.
 

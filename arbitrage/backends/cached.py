@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.backends.decoding import LogitsSession
+from arbitrage.decoding import LogitsSession
 from arbitrage.errors import CapabilityError, ContextOverflowError
 from arbitrage.interfaces import INSTRUCTION, Capability, LanguageModel, TextCodec, Usage
 from arbitrage.sampling import Logits

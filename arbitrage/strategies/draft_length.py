@@ -31,32 +31,40 @@ def expected_speedup(acceptance: float, length: int, cost_ratio: float, verify_c
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round of speculation did and took."""
+    """What one round of drafting and checking did and took."""
 
-    asked: int
-    """Tokens that the proposer was asked for; 0 in a plain round."""
     drafted: int
-    """Tokens that it suggested."""
+    """Tokens that the proposer suggested; 0 when it found nothing worth suggesting."""
     accepted: int
     """Tokens that stood; the round wrote one more."""
     draft_passes: int
     """Passes of the draft model that this took."""
     draft_tokens: int
     """Tokens that these passes encoded: more than the passes when the draft had to catch up with the sequence."""
-    seconds: tuple[float, float] | None
-    """Of the target's pass with its check, and of the proposer; None where no clock may steer the choice."""
+    target_seconds: float
+    """Of the target's pass and its check."""
+    draft_seconds: float
+    """Of the proposer."""
 
 
 class DraftLength(ABC):
     """Chooses the draft length (gamma) of each round."""
 
     @abstractmethod
+    def plain(self) -> int:
+        """Tokens to write plainly before the next draft; 0 to draft now. Fewer may be written."""
+
+    @abstractmethod
     def next(self) -> int:
-        """Tokens to draft in the coming round; 0 decodes plainly."""
+        """Tokens to draft in the coming round, at least 1."""
 
     @abstractmethod
     def observe(self, done: Round) -> None:
         """Told after each round how it went."""
+
+    @abstractmethod
+    def observe_plain(self, tokens: int, seconds: float | None) -> None:
+        """Told how many tokens were written plainly, and in what time; None where that says nothing of later ones."""
 
 
 @final
@@ -68,11 +76,18 @@ class FixedLength(DraftLength):
             raise ValueError(f"gamma must be at least 1, not {length}")
         self._length = length
 
+    def plain(self) -> int:
+        """Always drafts."""
+        return 0
+
     def next(self) -> int:
         """The fixed length."""
         return self._length
 
     def observe(self, done: Round) -> None:
+        """Nothing to learn."""
+
+    def observe_plain(self, tokens: int, seconds: float | None) -> None:
         """Nothing to learn."""
 
 
@@ -102,8 +117,10 @@ class AdaptiveLength(DraftLength):
     """
 
     _SETTLING, _SETTLE_EVERY = 12, 512
-    """Plain rounds before the first draft, and again after so many drafting rounds: they tell the time of a plain
+    """Plain tokens before the first draft, and again after so many drafting rounds: they tell the time of a plain
     token. A lone plain pass among drafting rounds does not: it pays for the change."""
+    _STRETCH = 64
+    """Most plain tokens at once."""
     _TRIAL = 4
     """Drafting rounds before they are judged."""
     _LOSS = 0.01
@@ -114,23 +131,26 @@ class AdaptiveLength(DraftLength):
     _FADING = 0.97
     """Of acceptance, per drafted token; of the time per token, per round."""
 
-    def __init__(self, longest: int = 8, cost_ratio: float = 0.25, verify_cost: float = 0.05) -> None:
-        """Start from expectations that the first rounds correct.
+    def __init__(
+        self, longest: int = 8, cost_ratio: float = 0.25, verify_cost: float = 0.05, clocked: bool = True
+    ) -> None:
+        """Start from expectations.
 
         Args:
             longest: longest draft.
             cost_ratio: expected d / t.
             verify_cost: expected s / t.
+            clocked: whether measured times correct these expectations; else they stand, and only acceptance is learnt.
         """
         if longest < 1:
             raise ValueError(f"the longest draft must be at least 1, not {longest}")
         self._longest = longest
-        self._cost_ratio, self._verify_cost = cost_ratio, verify_cost
-        self._plain: _Average | None = None
-        self._draft = self._further = _Average(0.0)
+        self._cost_ratio, self._verify_cost, self._clocked = cost_ratio, verify_cost, clocked
+        self._plain: _Average | None = None if clocked else _Average(1.0)
+        self._draft, self._further = _Average(cost_ratio), _Average(verify_cost)
         # A weak prior: 2 tokens of which 1.5 were kept.
         self._tried, self._kept = 2.0, 1.5
-        self._pause, self._plain_rounds, self._until_settling = self._SETTLING, 0, self._SETTLE_EVERY
+        self._pause, self._until_settling = 0, self._SETTLE_EVERY
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
 
     @property
@@ -138,37 +158,46 @@ class AdaptiveLength(DraftLength):
         """Current estimate of the chance that a drafted token is kept."""
         return self._kept / self._tried
 
+    def plain(self) -> int:
+        """What is left of the current pause."""
+        if self._plain is None:
+            return self._SETTLING
+        if self._pause == 0:
+            plain = self._plain.value
+            if self._until_settling <= 0 and self._clocked:
+                self._pause, self._until_settling = self._SETTLING, self._SETTLE_EVERY
+            elif self._rounds >= self._TRIAL and self._time >= self._written * plain:
+                self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
+                self._begin_trial()
+        return min(self._pause, self._STRETCH)
+
     def next(self) -> int:
-        """The best length now."""
-        if self._pause > 0 or self._plain is None:
-            self._pause -= 1
-            return 0
-        if self._until_settling == 0:
-            self._pause, self._until_settling = self._SETTLING, self._SETTLE_EVERY
-            return 0
-        plain = self._plain.value
-        if self._rounds >= self._TRIAL and self._time >= self._written * plain:
-            self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
-            self._begin_trial()
-            return 0
+        """The length with the best expected speed-up."""
+        plain = 1.0 if self._plain is None else self._plain.value
         draft, further = self._draft.value / plain, self._further.value / plain
         lengths = range(1, self._longest + 1)
         return max(lengths, key=lambda n: expected_speedup(self.acceptance, n, draft, further))
 
+    def observe_plain(self, tokens: int, seconds: float | None) -> None:
+        """Learn the time of a plain token from a stretch of them."""
+        self._pause = max(0, self._pause - tokens)
+        if not self._clocked or seconds is None or tokens < self._SETTLING // 2:
+            return
+        each = seconds / tokens
+        if self._plain is None:
+            self._plain = _Average(each)
+            self._draft, self._further = _Average(self._cost_ratio * each), _Average(self._verify_cost * each)
+        else:
+            self._plain.add(each)
+
     def observe(self, done: Round) -> None:
         """Learn from a round. Tokens behind the first rejected one were never tried."""
-        if done.seconds is None:
-            pass_time, draft_time = 1 + self._verify_cost * done.drafted, self._cost_ratio * done.draft_passes
-        else:
-            pass_time, draft_time = done.seconds
-        if done.asked == 0:
-            self._plain_rounds += 1
-            if self._plain_rounds > 2 or self._plain is None:
-                self._observe_plain(pass_time)
-            return
-        self._plain_rounds = 0
         if self._plain is None:
             return
+        if self._clocked:
+            pass_time, draft_time = done.target_seconds, done.draft_seconds
+        else:
+            pass_time, draft_time = 1 + self._verify_cost * done.drafted, self._cost_ratio * done.draft_passes
         plain, written = self._plain.value, done.accepted + 1
         self._loss += pass_time + draft_time - written * plain
         catching_up = done.draft_tokens > done.draft_passes + self._USUAL_CATCH_UP
@@ -187,13 +216,6 @@ class AdaptiveLength(DraftLength):
             fade = self._FADING**tried
             self._tried = self._tried * fade + tried
             self._kept = self._kept * fade + done.accepted
-
-    def _observe_plain(self, pass_time: float) -> None:
-        if self._plain is not None:
-            self._plain.add(pass_time)
-            return
-        self._plain = _Average(pass_time)
-        self._draft, self._further = _Average(self._cost_ratio * pass_time), _Average(self._verify_cost * pass_time)
 
     def _begin_trial(self) -> None:
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0

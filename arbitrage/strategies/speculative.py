@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from arbitrage.boundary import StepBoundary
+from arbitrage.decoding import Writing, write_plainly
 from arbitrage.interfaces import (
     Capability,
     Continuation,
     LanguageModel,
     Session,
     Stop,
-    StopReason,
     Usage,
 )
-from arbitrage.sampling import Logits, Probabilities, Sampling, TokenLogprobs, probabilities
+from arbitrage.sampling import Logits, Probabilities, Sampling, probabilities
 from arbitrage.strategies.draft_length import DraftLength, Round
 from arbitrage.strategies.probability import verify, verify_fixed
 from arbitrage.strategies.proposers import Proposal, Proposer
@@ -29,25 +28,22 @@ from arbitrage.types import Role
 
 ProposerFactory = Callable[[Sequence[int]], Proposer]
 """Makes the proposer of one sequence from its prompt."""
-
-
-_NOTHING = Proposal((), None)
+DraftLengthFactory = Callable[[bool], DraftLength]
+"""Makes a chooser of draft lengths; the argument tells whether clocks may steer it."""
 
 
 class SpeculativeModel(LanguageModel):
     """A target whose tokens are proposed by somebody cheaper and checked several at a time."""
 
-    def __init__(
-        self, target: LanguageModel, proposer: ProposerFactory, draft_length: Callable[[], DraftLength]
-    ) -> None:
+    def __init__(self, target: LanguageModel, proposer: ProposerFactory, draft_length: DraftLengthFactory) -> None:
         """Wrap `target`.
 
         Args:
             target: whose output is reproduced; needs the capabilities logits and rewind.
             proposer: makes the proposer of each sequence.
-            draft_length: makes a chooser of draft lengths. Greedy sequences share one, so that what one has learnt of
-                acceptance and cost serves the next; a sampled sequence has its own, so that it depends on its seed
-                alone.
+            draft_length: makes a chooser of draft lengths; told whether clocks may steer it. Greedy sequences share one
+                that they may, so that what one has learnt of acceptance and cost serves the next. A sampled sequence
+                has its own that they may not, so that it depends on its seed alone.
         """
         self.target = target
         self.name = target.name
@@ -56,12 +52,12 @@ class SpeculativeModel(LanguageModel):
         self.context_length = target.context_length
         self.instruction = target.instruction
         self._proposer, self._draft_length = proposer, draft_length
-        self._shared_length = draft_length()
+        self._shared_length = draft_length(True)
 
     def open(self, prompt: Sequence[int]) -> SpeculativeSession:
         """A session over the target with its own proposer."""
         return SpeculativeSession(
-            self.target, prompt, self._proposer(prompt), self._shared_length, self._draft_length()
+            self.target, prompt, self._proposer(prompt), self._shared_length, self._draft_length(False)
         )
 
     def describe(self) -> dict[str, object]:
@@ -116,26 +112,21 @@ class SpeculativeSession(Session):
         self, stop: Stop, sampling: Sampling, rng: np.random.Generator, proposal: Sequence[int] = ()
     ) -> Continuation:
         """See `Session.generate`. The first round checks the caller's proposal, if there is one."""
-        if stop.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {stop.max_tokens}")
         start = len(self.ids)
-        room = self._model.context_length - start
-        if room < 1:
-            return Continuation((), (), StopReason.CONTEXT)
-        limit = min(stop.max_tokens, room)
-        boundary = StepBoundary(self._model.codec)
-        logprobs = TokenLogprobs()
+        writing = Writing(self._model.codec, stop, self._model.context_length - start)
         kept_of_proposal = drafted = accepted = drafts = 0
-        reason: StopReason | None = None
-        first = Proposal(tuple(proposal[: limit - 1]), None) if proposal else None
+        first = Proposal(tuple(proposal[: max(0, writing.limit - 1)]), None) if proposal else None
         length = self._greedy_length if sampling.greedy else self._sampled_length
         meter = _Meter(self._session, self._proposer)
-        while reason is None:
+        while writing.reason is None:
+            if first is None and (plain := length.plain() or writing.left < 2):
+                length.observe_plain(*self._write_plainly(writing, plain, sampling, rng))
+                continue
             meter.begin()
-            asked = 0 if first else min(length.next(), limit - len(logprobs) - 1)
-            suggested = first or _NOTHING
-            if asked > 0:
-                steps = boundary if stop.at_separator else None
+            suggested = first
+            if suggested is None:
+                steps = writing.boundary if stop.at_separator else None
+                asked = min(length.next(), writing.left - 1)
                 suggested = self._proposer.propose(self._session.ids, asked, steps, sampling, rng)
                 meter.proposed()
             tokens = suggested.tokens
@@ -144,11 +135,9 @@ class SpeculativeSession(Session):
             assert rows is not None
             kept, token = _check(rows, suggested, sampling, rng)
             taken = 0
-            for i, candidate in enumerate((*tokens[:kept], token)):
+            for row, candidate in zip(rows, (*tokens[:kept], token), strict=False):
                 taken += 1
-                logprobs.add(rows[i], candidate)
-                reason = self._stops(candidate, boundary, stop, len(logprobs) == limit)
-                if reason is not None:
+                if not writing.take(row, candidate):
                     break
             kept = min(kept, taken)
             if kept < len(tokens):
@@ -161,19 +150,25 @@ class SpeculativeSession(Session):
             drafts += bool(tokens)
             drafted += len(tokens)
             accepted += kept
-            if (done := meter.end(asked, len(tokens), kept, sampling.greedy)) is not None:
+            if (done := meter.end(len(tokens), kept)) is not None:
                 length.observe(done)
-        if reason is StopReason.LENGTH and limit < stop.max_tokens:
-            reason = StopReason.CONTEXT
-        ids = tuple(self.ids[start:])
-        return Continuation(ids, logprobs.values(), reason, kept_of_proposal, drafted, accepted, drafts)
+        return writing.end(
+            self.ids[start:], proposal_kept=kept_of_proposal, drafted=drafted, drafted_accepted=accepted, drafts=drafts
+        )
 
-    def _stops(self, token: int, boundary: StepBoundary, stop: Stop, full: bool) -> StopReason | None:
-        if token in self._model.codec.eos_ids:
-            return StopReason.EOS
-        if boundary.push(token) and stop.at_separator:
-            return StopReason.SEPARATOR
-        return StopReason.LENGTH if full else None
+    def _write_plainly(
+        self, writing: Writing, count: int, sampling: Sampling, rng: np.random.Generator
+    ) -> tuple[int, float | None]:
+        """Write up to `count` tokens without a draft; how many it became, and their time.
+
+        The first token of a call stands alone: a prompt or a step may be encoded with it.
+        """
+        before, encoded, started = writing.left, self._session.usage.tokens, time.perf_counter()
+        count = min(count, before) if len(writing.logprobs) else 1
+        write_plainly(self._session, writing, count, sampling, rng)
+        written = before - writing.left
+        alone = self._session.usage.tokens - encoded == written
+        return written, time.perf_counter() - started if alone else None
 
 
 class _Meter:
@@ -190,15 +185,14 @@ class _Meter:
     def proposed(self) -> None:
         self._proposed = time.perf_counter()
 
-    def end(self, asked: int, drafted: int, accepted: int, clocked: bool) -> Round | None:
+    def end(self, drafted: int, accepted: int) -> Round | None:
         """The round; None when the target also encoded a prompt, which says nothing about other rounds."""
         if self._target.usage.tokens - self._encoded != drafted + 1:
             return None
         draft = self._proposer.usage
         passes, tokens = draft.calls - self._draft_passes, draft.tokens - self._draft_tokens
-        # Clocks may steer greedy decoding only, whose output they cannot change.
-        seconds = (time.perf_counter() - self._proposed, self._proposed - self._started) if clocked else None
-        return Round(asked, drafted, accepted, passes, tokens, seconds)
+        now = time.perf_counter()
+        return Round(drafted, accepted, passes, tokens, now - self._proposed, self._proposed - self._started)
 
 
 def _check(rows: Logits, suggested: Proposal, sampling: Sampling, rng: np.random.Generator) -> tuple[int, int]:

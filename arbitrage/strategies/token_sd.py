@@ -30,9 +30,9 @@ def speculate(
     def proposer(prompt: Sequence[int]) -> Proposer:
         return NgramProposer() if draft is None else DraftProposer(draft, prompt, min_confidence)
 
-    def draft_length() -> DraftLength:
+    def draft_length(clocked: bool) -> DraftLength:
         if gamma == "adaptive":
-            return AdaptiveLength(max_gamma, 0.02 if draft is None else cost_ratio, verify_cost)
+            return AdaptiveLength(max_gamma, 0.02 if draft is None else cost_ratio, verify_cost, clocked)
         return FixedLength(gamma)
 
     return SpeculativeModel(target, proposer, draft_length)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from arbitrage.backends.decoding import LogitsSession
+from arbitrage.decoding import LogitsSession
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import Capability, LanguageModel, ScoreSession, StepScorer, TextCodec, Usage
 from arbitrage.sampling import Logits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from arbitrage.backends.decoding import LogitsSession
+from arbitrage.decoding import LogitsSession
 from arbitrage.interfaces import Models, Settings, Stop, StopReason, Usage
 from arbitrage.sampling import Sampling, probabilities
 from arbitrage.seeding import problem_rng
@@ -246,29 +246,31 @@ def test_the_draft_follows_any_change_of_the_sequence():
         assert asked[0] == asked[1]
 
 
-def simulate(length, tokens, *, acceptance, draft=0.25, further=0.05, plain=1e-3, clocked=True, seed=0, hiccup=0.0):
-    """Write `tokens` tokens under given true costs (in plain passes); relative time and the share of plain rounds."""
+def simulate(length, tokens, *, acceptance, draft=0.25, further=0.05, plain=1e-3, seed=0, hiccup=0.0):
+    """Write `tokens` tokens under given true costs (in plain passes); relative time and the share of plain tokens."""
     rng = np.random.default_rng(seed)
-    seconds = written = rounds = plain_rounds = 0
+    seconds = written = written_plainly = 0
     while written < tokens:
+        if (count := length.plain()) > 0:
+            length.observe_plain(count, plain * count)
+            seconds, written, written_plainly = seconds + plain * count, written + count, written_plainly + count
+            continue
         asked = length.next()
         accepted = next((i for i in range(asked) if rng.random() >= acceptance), asked)
         target_s, draft_s = plain * (1 + further * asked), plain * draft * asked
+        seconds += target_s + draft_s
+        written += accepted + 1
         if rng.random() < hiccup:
             target_s *= 30
-        length.observe(Round(asked, asked, accepted, asked, asked, (target_s, draft_s) if clocked else None))
-        seconds += plain * (1 + further * asked) + draft_s
-        written += accepted + 1
-        rounds += 1
-        plain_rounds += asked == 0
-    return seconds / (written * plain), plain_rounds / rounds
+        length.observe(Round(asked, accepted, asked, asked, target_s, draft_s))
+    return seconds / (written * plain), written_plainly / written
 
 
 @pytest.mark.parametrize("clocked", [True, False], ids=["measured", "nominal"])
 @pytest.mark.parametrize("acceptance", [0.0, 0.1, 0.3])
 def test_the_adaptive_length_loses_next_to_nothing_with_a_useless_draft(acceptance, clocked):
     """Over 3,000 tokens at most 2 % more time than plain decoding, by its own clock or by the nominal one."""
-    relative, plain = simulate(AdaptiveLength(), 3000, acceptance=acceptance, draft=0.5, clocked=clocked)
+    relative, plain = simulate(AdaptiveLength(clocked=clocked), 3000, acceptance=acceptance, draft=0.5)
     if clocked:
         assert relative <= 1.02
         assert plain > 0.9
@@ -282,7 +284,7 @@ def test_the_adaptive_length_measures_what_checking_costs():
     assert relative <= 1.02
     assert plain > 0.9
     nominal, plain = simulate(
-        AdaptiveLength(cost_ratio=0.45, verify_cost=0.9), 3000, acceptance=1.0, draft=0.45, further=0.9, clocked=False
+        AdaptiveLength(cost_ratio=0.45, verify_cost=0.9, clocked=False), 3000, acceptance=1.0, draft=0.45, further=0.9
     )
     assert nominal <= 1.02
     assert plain > 0.9
@@ -312,10 +314,12 @@ def test_looking_up_costs_no_pause():
     """A proposer that is free and mostly finds nothing is asked nearly every round."""
     length, asked = AdaptiveLength(cost_ratio=0.02), 0
     for i in range(300):
-        n = length.next()
-        asked += n > 0
-        found = n if i % 50 < 5 else 0
-        length.observe(Round(n, found, found, 0, 0, (1.0 + 0.05 * found, 1e-5)))
+        if (count := length.plain()) > 0:
+            length.observe_plain(count, 1.0 * count)
+            continue
+        asked += 1
+        found = length.next() if i % 50 < 5 else 0
+        length.observe(Round(found, found, 0, 0, 1.0 + 0.05 * found, 1e-5))
     assert asked > 250
 
 
