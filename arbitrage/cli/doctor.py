@@ -21,10 +21,11 @@ Mark = Literal["ok", "warn", "missing"]
 Finding = tuple[Mark, str, str]
 """How it stands, what it is about, what was found."""
 
-CORE = ("numpy", "mpmath", "sympy", "math-verify", "latex2sympy2_extended", "pluggy", "pydantic", "typer", "rich")
+CORE = ("numpy", "mpmath", "sympy", "latex2sympy2_extended", "pluggy", "pydantic", "typer", "rich")
 EXTRAS = {
     "hf": ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
     "report": ("matplotlib",),
+    "pytest": ("pytest", "pytest-benchmark"),
     "gguf": ("llama-cpp-python", "gguf"),
     "gptq": ("gptqmodel", "optimum"),
 }

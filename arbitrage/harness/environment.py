@@ -25,7 +25,6 @@ PACKAGES = (
     "gptqmodel",
     "optimum",
     "sympy",
-    "math-verify",
     "latex2sympy2_extended",
 )
 """Other distributions whose version can change a row."""

@@ -22,6 +22,6 @@ from __future__ import annotations
 
 from arbitrage.harness.grading.extraction import extract_answer
 from arbitrage.harness.grading.grader import grade, grade_batch
-from arbitrage.harness.grading.verdict import Status, Verdict
+from arbitrage.harness.grading.verdict import GRADER, Status, Verdict
 
-__all__ = ["Status", "Verdict", "extract_answer", "grade", "grade_batch"]
+__all__ = ["GRADER", "Status", "Verdict", "extract_answer", "grade", "grade_batch"]

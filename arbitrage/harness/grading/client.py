@@ -63,7 +63,14 @@ class Client:
         self._count = 0
 
     def compare(
-        self, references: Sequence[str], answer: str, *, tolerance: str | None, unit: str | None, timeout_s: float
+        self,
+        references: Sequence[str],
+        answer: str,
+        *,
+        tolerance: str | None,
+        unit: str | None,
+        timeout_s: float,
+        mode: str | None = None,
     ) -> Reply:
         """Ask whether an answer says the same as all references.
 
@@ -76,6 +83,8 @@ class Client:
             unit: unit of the references, or None.
             timeout_s: seconds for the comparison, without the child's start and loading and without waiting for other
                 threads.
+            mode: one of `compat.MODES`: compare one reference and an answer, both stripped, by its rules; None compares
+                by ours.
 
         Returns:
             The reply; the method says when the child failed.
@@ -89,6 +98,7 @@ class Client:
             "tolerance": tolerance,
             "unit": unit,
             "limit_s": timeout_s,
+            "mode": mode,
         }
         with self._lock:
             for _ in range(2):

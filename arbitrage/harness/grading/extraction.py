@@ -165,6 +165,8 @@ def _is_bare(text: str) -> bool:
     if "\n\n" in text.strip():
         return False
     talk = _TEXT_GROUP.sub(" ", text[:4000])
+    if re.fullmatch(r"\s*\d+\s+to\s+\d+\s*\.?\s*", talk):  # a ratio in words
+        return True
     starts_a_sentence = re.match(r"\s*[A-Z][a-z]*\s+[a-z]{2,}\s+\S", talk) and re.search(r"[.!?]\s*$", text)
     return not starts_a_sentence and not _TALK.search(talk)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 
+from arbitrage.harness.grading import compat as evaluators
 from arbitrage.harness.grading.client import SHARED, Client, Reply
 from arbitrage.harness.grading.extraction import Extraction, Source, find_answer
 from arbitrage.harness.grading.normalise import compact, normalise
@@ -22,7 +24,7 @@ _GUESSED = {Source.FORMULA: "the last formula", Source.NUMBER: "the last number"
 _STOPPED = {"timeout": Status.TIMEOUT, "crash": Status.TIMEOUT, "limit": Status.TIMEOUT, "start": Status.UNSCORED}
 
 
-def grade(answer_text: str, reference: str | Problem, *, timeout_s: float = 10.0) -> Verdict:
+def grade(answer_text: str, reference: str | Problem, *, timeout_s: float = 2.0, compat: str | None = None) -> Verdict:
     """Grade an answer against its reference.
 
     Args:
@@ -30,38 +32,48 @@ def grade(answer_text: str, reference: str | Problem, *, timeout_s: float = 10.0
         reference: the right answer as LaTeX, or the problem with its references and rules.
         timeout_s: seconds that the comparison may take; starting the child process and loading its libraries (once) is
             not counted.
+        compat: None for this grader's own rules; "qwen" for the verdict that the Qwen2.5-Math evaluator would give,
+            with its tolerance and unit removal, and without the rules of a problem. The method then begins with "qwen".
 
     Returns:
         The verdict. No string makes this call raise, run anything, or take much longer than the limit.
 
     Raises:
-        ValueError: timeout_s is not positive.
+        ValueError: timeout_s is not positive, or compat is unknown.
         MissingExtraError: the arithmetic library is not installed.
     """
-    return _grade(answer_text, reference, timeout_s, SHARED)
+    return _grade(answer_text, reference, timeout_s, SHARED, compat)
 
 
-def grade_batch(pairs: Iterable[tuple[str, str | Problem]], *, timeout_s: float = 10.0) -> list[Verdict]:
+def grade_batch(
+    pairs: Iterable[tuple[str, str | Problem]], *, timeout_s: float = 2.0, compat: str | None = None
+) -> list[Verdict]:
     """Grade many answers.
 
     Args:
         pairs: answer text and reference, as for `grade`.
         timeout_s: seconds for each comparison.
+        compat: as for `grade`.
 
     Returns:
         One verdict for each pair, in order.
 
     Raises:
-        ValueError: timeout_s is not positive.
+        ValueError: timeout_s is not positive, or compat is unknown.
         MissingExtraError: the arithmetic library is not installed.
     """
-    return [grade(answer_text, reference, timeout_s=timeout_s) for answer_text, reference in pairs]
+    return [grade(answer_text, reference, timeout_s=timeout_s, compat=compat) for answer_text, reference in pairs]
 
 
-def _grade(answer_text: str, reference: str | Problem, timeout_s: float, client: Client) -> Verdict:
+def _grade(answer_text: str, reference: str | Problem, timeout_s: float, client: Client, compat: str | None) -> Verdict:
     if not timeout_s > 0:
         raise ValueError(f"timeout_s must be positive, not {timeout_s}")
+    if compat is not None and compat not in evaluators.MODES:
+        raise ValueError(f"unknown compat {compat!r}; there is: {', '.join(evaluators.MODES)}, or None")
     references = (reference,) if isinstance(reference, str) else reference.answers
+    if compat is not None:
+        other = _compat(answer_text, ", ".join(references), timeout_s, client, compat)
+        return replace(other, answer=other.answer or None, method=f"{compat} {other.method}")
     rules = AnswerRules() if isinstance(reference, str) else reference.rules
     found = find_answer(answer_text)
     defect = _reference_defect(references)
@@ -74,6 +86,31 @@ def _grade(answer_text: str, reference: str | Problem, timeout_s: float, client:
         reply = client.compare(references, found.text, tolerance=tolerance, unit=rules.unit, timeout_s=timeout_s)
         verdict = _from_reply(found, reply)
     return verdict
+
+
+def _compat(answer_text: str, reference: str, timeout_s: float, client: Client, mode: str) -> Verdict:
+    """The verdict by the rules of another evaluator; its method still lacks the prefix."""
+    if len(reference) > MAX_ANSWER:
+        return Verdict(Status.UNSCORED, None, "reference", f"the reference is longer than {MAX_ANSWER} characters")
+    if not reference.strip():
+        return Verdict(Status.UNSCORED, None, "reference", "the reference is empty")
+    text = evaluators.announced(answer_text)
+    if text is None:
+        found = find_answer(answer_text) if len(answer_text) <= MAX_ANSWER else None
+        is_bare = found is not None and found.source is Source.BARE
+        text = answer_text.strip() if is_bare else evaluators.last_number(answer_text)
+    if len(text) > MAX_ANSWER:
+        return Verdict(Status.UNPARSED, text, "limit", f"the answer is longer than {MAX_ANSWER} characters")
+    gold = evaluators.strip(reference)  # may be empty, as that of \text{east} is; every answer is right then
+    answer = evaluators.fitted(evaluators.strip(text), gold, answer_text)
+    if gold and not answer:
+        return Verdict(Status.UNPARSED, None, "extraction", "no answer was found in the text")
+    found_here = Extraction(text, Source.PHRASE)
+    ruling = evaluators.decide_text(answer, gold)
+    if ruling is not None:
+        return _verdict(found_here, ruling.equal, ruling.method, ruling.reason)
+    reply = client.compare([gold], answer, tolerance=None, unit=None, timeout_s=timeout_s, mode=mode)
+    return _from_reply(found_here, reply)
 
 
 def _at_once(found: Extraction, references: tuple[str, ...], rules: AnswerRules, defect: str | None) -> Verdict | None:

@@ -26,8 +26,7 @@ _SYMBOLS = {
     "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "∧": AND + " ", "∨": OR + " ", "∣": "|", "％": "%",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ",
     "λ": r"\lambda ", "μ": r"\mu ", "ρ": r"\rho ", "σ": r"\sigma ", "τ": r"\tau ", "φ": r"\phi ", "ω": r"\omega ",
-    "Δ": r"\Delta ", "Ω": r"\Omega ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
-    "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅙": r"\frac{1}{6}", "⅛": r"\frac{1}{8}",
+    "Δ": r"\Delta ", "Ω": r"\Omega ",
     "€": r"\$", "£": r"\$", "“": '"', "”": '"', "\u00a0": " ",
 }  # fmt: skip
 _SYMBOL = re.compile("|".join(map(re.escape, _SYMBOLS)))
@@ -57,6 +56,17 @@ _TEXT_CONNECTIVE = re.compile(r"\\text\{[\s,]*(and|or)[\s,]*\}", re.IGNORECASE)
 _DEGREE = re.compile(r"\^\s*(?:\{\s*(?:\\circ|°)\s*\}|\\circ(?![A-Za-z])|°)|\\circ\s*$")
 _WORD_OUTSIDE_TEXT = re.compile(r"(\\text\{[^{}]*\})|(?<![A-Za-z\\])(and|or)(?![A-Za-z])", re.IGNORECASE)
 _MATH_DOLLAR = re.compile(r"(?<!\\)\$+")
+_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}]*)\\over(?![A-Za-z])([^{}]*)$")
+_SPACED_SIGN = re.compile(
+    r"\\math(?:bin|rel|punct|ord)\s*(?:\{\s*([^{}\w]|\\[A-Za-z]+)\s*\}|([:<>=+*/-]))|\{\s*(:)\s*\}"
+)
+_PRIME = re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('+))")
+_UNIT_LETTER = re.compile(r"(?<=[\d}])((?:\s|\\[,;:! ])*)\\(?:mathrm|text(?:rm)?)\s*\{\s*([mgshL])\s*\}")
+_UNITS = {"m": "meter", "g": "gram", "s": "second", "h": "hour", "L": "liter"}
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z]+)\s*\}\s*\}\s*"
+    r"\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z]+)\s*\}\s*\}"
+)
 _BOLD = re.compile(r"\*\*(\S(?:[^*]*\S)?)\*\*(?![\w({])")
 _FUNCTIONS = frozenset({
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln",
@@ -83,9 +93,11 @@ def normalise(text: str) -> str:
     text = _BOLD.sub(r"\1", _MATH_DOLLAR.sub(" ", text)).replace("`", " ")
     text = _NULL_DELIMITER.sub(" ", _SIZES.sub("", text))
     text = _SPACING.sub(" ", _THOUSANDS.sub("", text))
-    text = text.replace(r"\%", "%")
+    text = _SPACED_SIGN.sub(lambda m: f" {m[1] or m[2] or m[3]} ", text.replace(r"\%", "%"))
+    text = _OVER.sub(lambda m: rf"\frac{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text) if r"\over" in text else text
+    text = _UNIT_LETTER.sub(lambda m: rf"{m[1]}\text{{{_UNITS[m[2]]}}}", _UNIT_FRACTION.sub(r"\\text{\1/\2}", text))
     text = _TEXT.sub(_text, _ROMAN.sub(_roman, _FONT.sub(_font, text)))
-    text = _COMMAND.sub(_same_command, text)
+    text = _PRIME.sub(lambda m: m[1] or m[2], _COMMAND.sub(_same_command, text))
     text = _DEGREE.sub("°", _TEXT_CONNECTIVE.sub(lambda m: f" \\{m[1].lower()} ", text))
     text = _WORD_OUTSIDE_TEXT.sub(lambda m: m[1] or f"\\{m[2].lower()} ", text)
     text = text.replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ").replace("+/-", r"\pm ")
@@ -106,8 +118,15 @@ def _clean_characters(text: str) -> str:
     text = re.sub(f"[{''.join(_SUBSCRIPTS)}]+", lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
     if text.isascii() and text.isprintable():
         return text
+    text = "".join(_vulgar_fraction(c) if unicodedata.category(c) == "No" else c for c in text)
     text = unicodedata.normalize("NFKC", text) if len(text) < 10_000 else text
     return "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+
+
+def _vulgar_fraction(character: str) -> str:
+    """A character such as that for seven eighths in LaTeX; others as they are."""
+    above, slash, below = unicodedata.normalize("NFKC", character).partition("\u2044")
+    return rf"\frac{{{above}}}{{{below}}}" if slash and above and below else character
 
 
 def _text(match: re.Match[str]) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+GRADER = "arbitrage-1"
+"""Name and version of the rules that decide; the number rises with every change that can alter a verdict."""
+
 
 class Status(enum.StrEnum):
     """How grading ended. Wrong, unreadable, stopped and impossible are four different things."""
@@ -31,7 +34,7 @@ class Verdict:
     method: str
     """What decided: string, number, words, base, clock, ratio, set, interval, tuple, matrix, relation, family, unit,
     exact, numeric, structure, symbolic or kind. Where nothing was decided, why: extraction, reference, unreadable,
-    limit, timeout, crash, fault or start."""
+    limit, timeout, crash, fault or start. With the prefix `qwen ` in that mode."""
     reason: str
     """One line for a person to read."""
 

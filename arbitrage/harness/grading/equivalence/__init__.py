@@ -13,10 +13,16 @@ from arbitrage.harness.grading.equivalence.decision import Context, Decision
 from arbitrage.harness.grading.equivalence.expressions import decide_expressions, decide_unread
 from arbitrage.harness.grading.equivalence.families import decide_families
 from arbitrage.harness.grading.equivalence.groups import decide_groups, decide_matrices
-from arbitrage.harness.grading.equivalence.intervals import decide_intervals
+from arbitrage.harness.grading.equivalence.intervals import decide_finite_builders, decide_intervals
 from arbitrage.harness.grading.equivalence.lists import decide_lists
-from arbitrage.harness.grading.equivalence.notations import decide_bases, decide_clocks, decide_ratios
-from arbitrage.harness.grading.equivalence.relations import decide_relations
+from arbitrage.harness.grading.equivalence.notations import (
+    decide_bases,
+    decide_clocks,
+    decide_compounds,
+    decide_dots,
+    decide_ratios,
+)
+from arbitrage.harness.grading.equivalence.relations import decide_named, decide_relations
 from arbitrage.harness.grading.equivalence.shape import Shape, many, read_shape, spread
 from arbitrage.harness.grading.equivalence.symbolic import decide_symbolic
 from arbitrage.harness.grading.equivalence.units import with_unit
@@ -38,12 +44,16 @@ DECIDERS: tuple[Callable[[Shape, Shape, Context], Decision | None], ...] = (
     decide_words,
     decide_clocks,
     decide_ratios,
+    decide_compounds,
+    decide_dots,
+    decide_finite_builders,
     decide_intervals,
+    decide_named,
     decide_groups,
+    decide_families,
     decide_lists,
     decide_relations,
     decide_matrices,
-    decide_families,
     decide_expressions,
     decide_symbolic,
     decide_unread,

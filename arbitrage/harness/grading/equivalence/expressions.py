@@ -27,6 +27,7 @@ from arbitrage.harness.grading.expression import (
     number,
     numeric,
     operations,
+    power_of,
     read,
     symbols,
 )
@@ -55,12 +56,14 @@ def decide_expressions(gold: Shape, pred: Shape, context: Context) -> Decision |
         return None
     a, b = measure(gold.text), measure(pred.text)
     factor = same_unit(a, b)
-    if factor is None:
-        return Decision(False, "unit", "the units differ")
     try:
         left, right = read_value(a), read_value(b)
     except UnreadableError:
-        return None
+        return None if factor is not None else Decision(False, "unit", "the units differ")
+    if (turned := _in_radians(a, b, left, right)) is not None:
+        return same_expression(*turned, context)
+    if factor is None:
+        return Decision(False, "unit", "the units differ")
     if left != right and (is_endless(left) or is_endless(right)):
         return None
     if factor != 1:
@@ -113,10 +116,18 @@ def same_expression(left: Node, right: Node, context: Context) -> Decision:
             else:
                 decision = _same_constant(left, right, base, context)
         except TooLargeError:
-            return Decision(False, "structure", "too large to be worked out, and written differently")
+            return _same_power(left, right, context)
         if decision.equal:
             break
     return decision
+
+
+def _same_power(left: Node, right: Node, context: Context) -> Decision:
+    """Towers too large to be worked out: equal when base and exponent are, such as `4^{500000}` and `2^{1000000}`."""
+    a, b = power_of(left), power_of(right)
+    if a is not None and b is not None and a[0] == b[0] and same_expression(a[1], b[1], context).equal:
+        return Decision(True, "structure", "the same power of the same base")
+    return Decision(False, "structure", "too large to be worked out, and written differently")
 
 
 def constant(node: Node) -> Number:
@@ -240,6 +251,16 @@ def _points(names: list[str], discrete: frozenset[str]) -> Iterator[Point]:
         yield {name: pool[(trial + 4 * j) % len(pool)] for j, (name, pool) in enumerate(zip(names, pools, strict=True))}
     for trial in range(len(_INTEGERS)):  # whole numbers for every symbol: (-1)^n and its like are real only there
         yield {name: _INTEGERS[(trial + 5 * j) % len(_INTEGERS)] for j, name in enumerate(names)}
+
+
+def _in_radians(a: Measure, b: Measure, left: Node, right: Node) -> tuple[Node, Node] | None:
+    """Both sides in radians when one says radians and the other degrees; None otherwise."""
+    kinds = [part.unit[0] if part.unit else "angle" if "degree" in operations(node) else ""
+             for part, node in ((a, left), (b, right))]  # fmt: skip
+    if sorted(kinds) != ["angle", "arc"]:
+        return None
+    turn = Node("div", (Node("sym", name=r"\pi"), number(180)))
+    return (Node("mul", (left, turn)), right) if kinds[0] == "angle" else (left, Node("mul", (right, turn)))
 
 
 def _other_readings(a: Measure, b: Measure, left: Node, right: Node, context: Context) -> Iterator[tuple[Node, Node]]:

@@ -5,21 +5,36 @@ Knows regions whose ends are numbers. Intervals with symbolic ends are compared 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 import mpmath  # type: ignore[import-untyped]
 
 from arbitrage.harness.grading.equivalence.decision import Context, Decision
 from arbitrage.harness.grading.equivalence.expressions import agree, constant, read_value
-from arbitrage.harness.grading.equivalence.shape import Kind, Shape
+from arbitrage.harness.grading.equivalence.shape import MAX_ITEMS, Kind, Shape, read_shape, spread
 from arbitrage.harness.grading.equivalence.units import measure
 from arbitrage.harness.grading.equivalence.words import phrase
-from arbitrage.harness.grading.expression import Number, TooLargeError, UndefinedError, UnreadableError
+from arbitrage.harness.grading.expression import (
+    Node,
+    Number,
+    TooLargeError,
+    UndefinedError,
+    UnreadableError,
+    exact,
+    symbols,
+)
 from arbitrage.harness.grading.normalise import OR, compact
 
-_VARIABLE = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?|\\(?:theta|alpha|beta|lambda|phi|mu|gamma|omega)")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?(?:\([a-z]\))?|\\(?:theta|alpha|beta|lambda|phi|mu|gamma|omega)")
 _REALS = re.compile(r"\\mathbb ?\{?R\}?")
+_EXCEPT = re.compile(
+    r"\\text\{\s*(?:all |the )?reals?(?: numbers?)?(?: \w)?,? (?:except|but|other than)(?: for)?\s*\}"
+    r"\s*(?:[A-Za-z] ?= ?)?([^a-z]+)|"
+    r"\\mathbb ?\{?R\}?\s*-\s*(\\\{.*\\\})"
+)
 _EMPTY = re.compile(r"\\emptyset|\\\{ ?\\\}")
 _MIRROR = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 
@@ -74,6 +89,73 @@ def region(shape: Shape) -> Region | None:
         return None
 
 
+def decide_finite_builders(gold: Shape, pred: Shape, context: Context) -> Decision | None:
+    """Set-builder notation that holds finitely many numbers, against the list of them."""
+    if (gold.kind is Kind.BUILDER) == (pred.kind is Kind.BUILDER):
+        return None
+    builder, listed = (gold, pred) if gold.kind is Kind.BUILDER else (pred, gold)
+    if listed.kind not in (Kind.SET, Kind.MANY):
+        return None
+    try:
+        points = sorted(map(_end, spread(listed) if listed.kind is Kind.MANY else listed.items))
+        equal = _whole_numbers(builder, points) if _over_integers(builder) else _solutions(builder, points)
+    except (UnreadableError, UndefinedError, TooLargeError):
+        return None
+    return None if equal is None else Decision(equal, "set", "the same elements" if equal else "different elements")
+
+
+def _over_integers(builder: Shape) -> bool:
+    element = builder.items[0]
+    return (
+        element.kind is Kind.RELATION
+        and element.marks == (r"\in",)
+        and re.fullmatch(r"\\mathbb ?\{?Z\}?", element.items[1].text) is not None
+    )
+
+
+def _whole_numbers(builder: Shape, points: list[Number]) -> bool | None:
+    """Whether `points` are the whole numbers of a bounded region."""
+    found = _region(builder.items[1])
+    if found is None or not found.pieces or mpmath.isinf(found.pieces[0].low) or mpmath.isinf(found.pieces[-1].high):
+        return None
+    wanted: list[Number] = []
+    for piece in found.pieces:
+        if piece.high - piece.low > MAX_ITEMS:
+            return None
+        whole = range(int(mpmath.ceil(piece.low)), int(mpmath.floor(piece.high)) + 1)
+        wanted += [n for n in whole if (piece.low_in or n != piece.low) and (piece.high_in or n != piece.high)]
+    return len(wanted) == len(points) and all(agree(a, mpmath.mpf(b)) for a, b in zip(points, wanted, strict=True))
+
+
+def _solutions(builder: Shape, points: list[Number]) -> bool | None:
+    """Whether `points` solve the polynomial equation of a builder and are as many as its degree."""
+    element, condition = builder.items
+    name = compact(element.items[0].text if element.kind is Kind.RELATION else element.text)
+    if condition.kind is not Kind.RELATION or condition.marks != ("=",) or not _VARIABLE.fullmatch(name):
+        return None
+    left, right = (read_value(measure(item.text)) for item in condition.items)
+    difference = Node("add", (left, Node("neg", (right,))))
+    if symbols(difference) != {name}:
+        return None
+    values = [exact(difference, {name: Fraction(k)}) for k in range(10)]
+    if any(value is None for value in values):
+        return None
+    row = [value for value in values if value is not None]
+    leading: list[Fraction] = []
+    while any(row) and len(row) > 1:
+        leading.append(row[0])
+        row = [b - a for a, b in itertools.pairwise(row)]
+    if any(row):  # no polynomial of a degree that shows in ten values
+        return None
+    with mpmath.workdps(60):
+        at = [
+            mpmath.fsum(mpmath.mpf(c.numerator) / c.denominator * mpmath.binomial(x, k) for k, c in enumerate(leading))
+            for x in points
+        ]
+        zeros = all(abs(value) < mpmath.mpf(10) ** -30 for value in at)
+    return zeros and len(points) == len(leading) - 1
+
+
 def _is_region(shape: Shape) -> bool:
     """Whether an answer can be nothing but a set of numbers: not a point, a list or a value."""
     if shape.kind is Kind.UNION or shape.kind is Kind.BUILDER:
@@ -84,7 +166,9 @@ def _is_region(shape: Shape) -> bool:
         return any(mark != "=" for mark in shape.marks)
     if shape.kind is Kind.MANY:
         return all(item.kind is Kind.RELATION and _is_region(item) for item in shape.items)
-    return bool(_REALS.fullmatch(shape.text) or _EMPTY.fullmatch(shape.text)) or phrase(shape) is not None
+    if any(pattern.fullmatch(shape.text) for pattern in (_REALS, _EMPTY, _EXCEPT)):
+        return True
+    return phrase(shape) is not None
 
 
 def _region(shape: Shape) -> Region | None:
@@ -121,6 +205,10 @@ def _named(shape: Shape) -> Region | None:
     text = phrase(shape) or shape.text
     if _REALS.fullmatch(text):
         return _LINE
+    if match := _EXCEPT.fullmatch(text):
+        holes = read_shape(match[1] or match[2])
+        points = _finite(Shape(Kind.SET, holes.text, holes.items if holes.kind is Kind.SET else spread(holes)))
+        return None if points is None else _complement(points)
     return Region(()) if _EMPTY.fullmatch(text) else None
 
 
@@ -163,6 +251,8 @@ def _builder(shape: Shape) -> Region | None:
 
 def _inequality(shape: Shape) -> Region | None:
     r"""A relation of one variable with numbers: `x < 3`, `2 < x \le 6`, `x \ne 3`, `x \in (1, 2)`."""
+    if (around := _around(shape)) is not None:
+        return around
     names = [k for k, item in enumerate(shape.items) if _VARIABLE.fullmatch(item.text) and item.text not in ("e", "i")]
     if len(names) != 1:
         return None
@@ -181,6 +271,36 @@ def _inequality(shape: Shape) -> Region | None:
         sign = shape.marks[k - 1] if k > at else _MIRROR[shape.marks[k]]
         result = _intersection(result, _half_line(sign, _end(item)))
     return Region(result.pieces, variable)
+
+
+def _around(shape: Shape) -> Region | None:
+    r"""`|x - a| < r` and `x^2 \le c`, from either side; None for other relations."""
+    if len(shape.items) != 2 or shape.marks[0] not in ("<", r"\le", ">", r"\ge"):
+        return None
+    for item, other, sign in (
+        (shape.items[0], shape.items[1], shape.marks[0]),
+        (shape.items[1], shape.items[0], _MIRROR[shape.marks[0]]),
+    ):
+        text = compact(item.text)
+        if match := re.fullmatch(rf"\|({_VARIABLE.pattern})(?:([+-])([^|]*))?\|", text):
+            centre = _end(Shape(Kind.LEAF, match[3])) * (-1 if match[2] == "+" else 1) if match[2] else mpmath.mpf(0)
+            radius = _end(other)
+        elif match := re.fullmatch(rf"({_VARIABLE.pattern})\^(?:2|\{{2\}})", text):
+            centre, radius = mpmath.mpf(0), _end(other)
+            if radius < 0:
+                return None
+            with mpmath.workdps(60):
+                radius = mpmath.sqrt(radius)
+        else:
+            continue
+        if radius <= 0:
+            return None
+        closed = sign in (r"\le", r"\ge")
+        inside = Region((Piece(centre - radius, closed, centre + radius, closed),))
+        if sign in (">", r"\ge"):
+            inside = _complement(Region((Piece(centre - radius, not closed, centre + radius, not closed),)))
+        return Region(inside.pieces, compact(match[1]))
+    return None
 
 
 def _half_line(sign: str, end: Number) -> Region:

@@ -17,6 +17,8 @@ def decide_lists(gold: Shape, pred: Shape, context: Context) -> Decision | None:
     if gold.kind not in _PLURAL and pred.kind not in _PLURAL:
         return _both_grouped(gold, pred, context)
     left, right = _elements(gold, pred), _elements(pred, gold)
+    if _nested_emptiness(gold, pred) or _nested_emptiness(pred, gold):
+        return Decision(False, "set", "the empty set and a set that holds it")
     if gold.kind is Kind.SET and pred.kind is Kind.SET:
         left, right = _distinct(left, context), _distinct(right, context)
     if gold.kind not in _PLURAL and len(left) == 1 and _restated(left[0], right, context):
@@ -39,6 +41,11 @@ def match_all(left: tuple[Shape, ...], right: tuple[Shape, ...], context: Contex
             return False
         del unused[partner]
     return not unused
+
+
+def _nested_emptiness(a: Shape, b: Shape) -> bool:
+    empty = r"\emptyset"
+    return a.text == empty and b.kind is Kind.SET and [item.text for item in b.items] == [empty]
 
 
 def _restated(gold: Shape, answers: tuple[Shape, ...], context: Context) -> bool:

@@ -11,8 +11,8 @@ from arbitrage.harness.grading.equivalence.decision import Context, Decision
 from arbitrage.harness.grading.equivalence.expressions import agree, ratios, read_value, same_expression
 from arbitrage.harness.grading.equivalence.shape import Kind, Shape
 from arbitrage.harness.grading.equivalence.units import measure
-from arbitrage.harness.grading.expression import Node, Number, UnreadableError, read, substitute, symbols
-from arbitrage.harness.grading.normalise import compact
+from arbitrage.harness.grading.expression import CALCULUS, Node, Number, UnreadableError, read, substitute, symbols
+from arbitrage.harness.grading.normalise import OR, compact
 
 _NAME = re.compile(
     r"(?:\\text\{[^{}]*\}|[A-Za-z]|[A-Z]{2,4}|\|[A-Z]{2}\||\\[A-Za-z]+|\\(?:overline|vec|hat|bar|angle|triangle|mathbb|widehat|mathcal)"
@@ -21,6 +21,8 @@ _NAME = re.compile(
 )
 _NAMES = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
 _NOT_NAMES = frozenset({"e", "i", r"\pi", r"\infty"})
+_EVALUATED = re.compile(r"[\])|]\s*_\{?[^{}]*\}?\s*\^")
+"""An antiderivative between its bounds."""
 _GREATER = {">": "<", r"\ge": r"\le"}
 _COORDINATES = frozenset("xyz")
 
@@ -39,6 +41,28 @@ def decide_relations(gold: Shape, pred: Shape, context: Context) -> Decision | N
     if named is None:
         return Decision(False, "relation", "a relation and a value")
     return context.compare(named[1], other, context) if relation is gold else context.compare(other, named[1], context)
+
+
+def decide_named(gold: Shape, pred: Shape, context: Context) -> Decision | None:
+    """Several named values, `a=1, b=2` or `(a,b)=(1,2)`: by name, whatever the order."""
+    a, b = _by_name(gold), _by_name(pred)
+    if a is None or b is None or a.keys() != b.keys():
+        return None
+    equal = all(context.equal(value, b[name]) for name, value in a.items())
+    return Decision(equal, "relation", "the same values by name" if equal else "the named values differ")
+
+
+def _by_name(shape: Shape) -> dict[str, Shape] | None:
+    if shape.kind is Kind.RELATION and shape.marks == ("=",):
+        names, values = shape.items
+        if names.kind is values.kind is Kind.GROUP and _is_name(names) and len(names.items) == len(values.items):
+            return {compact(name.text): value for name, value in zip(names.items, values.items, strict=True)}
+        return None
+    if shape.kind is not Kind.MANY or OR in shape.marks:
+        return None
+    pairs = [item.items for item in shape.items if item.kind is Kind.RELATION and item.marks == ("=",)]
+    found = {compact(name.text): value for name, value in pairs if _is_name(name)}
+    return found if len(found) == len(shape.items) else None
 
 
 def named_value(relation: Shape) -> tuple[str, Shape] | None:
@@ -72,7 +96,9 @@ def _shortened(shape: Shape) -> Shape:
 def _free(shape: Shape) -> bool:
     """Whether a side holds a symbol, or cannot be read as a number."""
     if shape.kind is not Kind.LEAF:
-        return True
+        return shape.kind is not Kind.GROUP
+    if CALCULUS.search(shape.text) or _EVALUATED.search(shape.text):
+        return False
     try:
         return bool(symbols(read_value(measure(shape.text))) - {r"\pi", "e", "i", r"\logbase"})
     except UnreadableError:
@@ -170,6 +196,10 @@ def _named(first: tuple[str, Shape], second: tuple[str, Shape], context: Context
         if call != other_call and other_call in symbols(left) | frozenset({call}) - symbols(right):
             return None
         return same_expression(left, substitute(right, other_call, call), context)
+    if {name, re.sub(r"\([a-z]\)$", "(x)", other), re.sub(r"\([a-z]\)$", "(x)", name)} == {"y", "f(x)"} or (
+        other == "y" and call == "x"
+    ):
+        return context.compare(value, answer, context)
     if name != other and (_COORDINATES & {name, other} or not _free(value)):
         return None
     return context.compare(value, answer, context)

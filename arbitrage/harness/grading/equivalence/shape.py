@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from arbitrage.harness.grading.equivalence.dots import continued
 from arbitrage.harness.grading.equivalence.split import cut, enclosed, has
 from arbitrage.harness.grading.normalise import AND, OR, ROW, compact, normalise
 from arbitrage.harness.grading.plain import parse_number
@@ -47,6 +48,8 @@ class Shape:
     """Normalised source text."""
     items: tuple[Shape, ...] = ()
     marks: tuple[str, ...] = ()
+    integers: frozenset[str] = frozenset()
+    """Letters that a remark such as `k \\in \\mathbb{Z}` declared to be any integer."""
 
 
 RELATION_SIGNS = ("=", "<", ">", r"\le", r"\ge", r"\ne", r"\in", r"\approx", r"\equiv", r"\sim", r"\subset", r"\to")
@@ -60,8 +63,17 @@ _DOMAIN = re.compile(
     r"[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\\in\s*(?:\\mathbb\s*\{[A-Z]\}|\\mathbb\s*[A-Z]|[ZNQ])[^,;()]{0,6}\)?$"
 )
 _PROSE_DOMAIN = re.compile(
-    r"[,(;]?\s*(?:\\text\{\s*)?\(?\s*(?:where|for|with)\b[^{}]*?(?:integers?|real|constants?|any|all|some|natural)\b[^{}]*?\}?\)?$",
+    r"[,(;]?\s*(?:\\text\{[\s,]*)?\(?\s*(?:where|for|with)\b[^{}]*?(?:\}\s*[A-Za-z]\s*\\text\{[^{}]*?)?"
+    r"(?:integers?|real|constants?|any|all|some|natural)\b[^{}]*?\}?\s*(?:[A-Za-z]\s*)?\)?$",
     re.IGNORECASE,
+)
+_INTEGER_REMARK = re.compile(
+    r"([A-Za-z])\s*\\in\s*(?:\\mathbb\s*\{?\s*)?Z|([A-Za-z])\s*(?:\\text\{)?\s*is an(?:y| arbitrary)? integer|"
+    r"(?:any|all|every|each)?\s*integers?\s*(?:\})?\s*([A-Za-z])(?![A-Za-z])"
+)
+_CONDITION = re.compile(
+    r"^(?P<value>.*[^,;(\s=+*/^_-])\s*(?:\\text\{[\s,]*(?:for|if|when|where|with|provided)\s*(?:that|all|every|any)?\s*\}\s*|\(\s*)"
+    r"(?P<condition>[A-Za-z]\s*(?:\\[gl]e|[<>])\s*-?\d+)\s*\)?$"
 )
 _TEXT_ONLY = re.compile(r"\\text\{([^{}]*)\}")
 
@@ -75,12 +87,15 @@ def read_shape(text: str) -> Shape:
     Returns:
         Its outer form; always something, a LEAF when no form is seen.
     """
-    text = _without_domain(text.strip())
+    whole, text = text, _without_domain(text.strip())
+    if text != whole.strip() and (declared := _INTEGER_REMARK.findall(whole[len(text) :])):
+        return _declared(read_shape(text), frozenset(letter for group in declared for letter in group if letter))
+    text = _CONDITION.sub(r"\g<value>, \g<condition>", text)
     matrix = _matrix(text)
     if matrix is not None:
         return matrix
     unwrapped = _TEXT_ONLY.fullmatch(text)
-    if unwrapped and re.search(r",|\band\b|\bor\b", unwrapped[1]) and not re.search(r"\w \w+ \w", unwrapped[1]):
+    if unwrapped and _is_word_list(unwrapped[1]):
         text = re.sub(r"\b(and|or)\b", r"\\\1 ", unwrapped[1])
     several = _several(text)
     if several is not None:
@@ -107,6 +122,18 @@ def many(parts: tuple[Shape, ...]) -> Shape:
     return Shape(Kind.MANY, ", ".join(part.text for part in parts), parts, (",",) * (len(parts) - 1))
 
 
+def _declared(shape: Shape, integers: frozenset[str]) -> Shape:
+    """The shape with letters declared to be integers, in all its parts."""
+    return replace(shape, items=tuple(_declared(item, integers) for item in shape.items), integers=integers)
+
+
+def _is_word_list(text: str) -> bool:
+    """Whether a text names several things of one word each, such as "A, B" or "Alice and Bob"."""
+    pieces = [piece.strip() for piece in re.split(r",|\band\b|\bor\b", text)]
+    named = [piece for piece in pieces if piece]
+    return len(pieces) > 1 and bool(named) and all(re.fullmatch(r"[^\s]+", piece) for piece in named)
+
+
 def spread(shape: Shape) -> tuple[Shape, ...]:
     r"""The single answers that a shape holds: nested lists and `\pm` are laid out flat."""
     if shape.kind is Kind.MANY:
@@ -114,6 +141,8 @@ def spread(shape: Shape) -> tuple[Shape, ...]:
     if shape.kind is Kind.RELATION and shape.marks == ("=",) and shape.items[1].kind is Kind.MANY:
         name, values = shape.items[0], spread(shape.items[1])  # x = 1 \pm 2
         return tuple(Shape(Kind.RELATION, f"{name.text}={value.text}", (name, value), ("=",)) for value in values)
+    if shape.kind is Kind.RELATION and shape.marks == (r"\in",) and shape.items[1].kind is Kind.SET:
+        return tuple(single for item in shape.items[1].items for single in spread(item))
     return (shape,)
 
 
@@ -128,12 +157,15 @@ def _without_domain(text: str) -> str:
 
 def _several(text: str) -> Shape | None:
     connectives = (",", ";", AND, OR)
-    if not has(text, connectives) or parse_number(compact(text)) is not None:
+    if not has(text, connectives) or parse_number(compact(text).replace(r"\$", "")) is not None:
         return None
     pieces, marks = cut(text, connectives)
     kept = [(piece, mark) for piece, mark in zip(pieces, [*marks, ""], strict=True) if piece]
     if not 1 < len(kept) <= MAX_ITEMS:
         return read_shape(kept[0][0]) if len(kept) == 1 else None
+    pieces = continued([piece for piece, _ in kept], MAX_ITEMS)
+    if len(pieces) != len(kept):
+        return many(tuple(map(read_shape, pieces)))
     signs = tuple(OR if OR in marks else AND if AND in marks else "," for _ in kept[1:])
     return Shape(Kind.MANY, text, tuple(read_shape(piece) for piece, _ in kept), signs)
 
@@ -153,6 +185,7 @@ def _bracketed(text: str) -> Shape | None:
         elements = cut(content, (",", ";"))[0] if content else []
         if len(elements) > MAX_ITEMS:
             return None
+        elements = continued(elements, MAX_ITEMS)
         shapes = tuple(single for element in elements if element for single in spread(read_shape(element)))
         return Shape(Kind.SET, text, shapes)
     if opener in (r"\lfloor", r"\lceil"):

@@ -36,6 +36,7 @@ _OTHERS = {
              "pound": "45359237/100000"},
     "money": {"dollar": "1", r"\$": "1", "usd": "1", "cent": "1/100"},
     "angle": {"degree": "1", "deg": "1"},
+    "arc": {"radian": "1", "rad": "1"},
     "liquid": {"l": "1", "liter": "1", "litre": "1", "ml": "1/1000", "milliliter": "1/1000"},
 }  # fmt: skip
 _SIMPLE = {name: ("length", Fraction(size)) for name, size in _LENGTH.items()} | {

@@ -6,6 +6,7 @@ import re
 
 from arbitrage.harness.grading.equivalence.decision import Context, Decision
 from arbitrage.harness.grading.equivalence.shape import Kind, Shape
+from arbitrage.harness.grading.normalise import compact
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _DECORATED = re.compile(r"\\(?:overline|vec|bar|angle|triangle|text)\s*\{?\s*([A-Za-z]+)\s*\}?")
@@ -118,7 +119,7 @@ def _as_letters(shape: Shape) -> str | None:
 
 
 def _choice(shape: Shape) -> str | None:
-    text = _TEXT.sub(r"\1", shape.text).strip()
+    text = compact(_TEXT.sub(r"\1", shape.text)).strip()
     match = _CHOICE.fullmatch(text)
     letter = match and (match[1] or match[2] or match[3])
     return letter.upper() if letter and (shape.kind is Kind.LEAF) else None
@@ -126,4 +127,4 @@ def _choice(shape: Shape) -> str | None:
 
 def _marked_choice(text: str) -> bool:
     """Whether a letter is dressed as a choice, which makes its case irrelevant."""
-    return re.fullmatch(r"\\text\{\s*\(?[A-Za-z]\)?\s*\}|\([A-Za-z]\)|[A-Z][).]", text.strip()) is not None
+    return re.fullmatch(r"\\text\{\s*\(?[A-Za-z]\)?\s*\}|\([A-Za-z]\)|[A-Z][).]", compact(text).strip()) is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbitrage.harness.grading.expression import algebra
-from arbitrage.harness.grading.expression.exact import Point, TooLargeError, UndefinedError, exact
+from arbitrage.harness.grading.expression.exact import Point, TooLargeError, UndefinedError, exact, power_of
 from arbitrage.harness.grading.expression.explicit import CALCULUS
 from arbitrage.harness.grading.expression.numeric import Number, numeric
 from arbitrage.harness.grading.expression.reader import read
@@ -31,6 +31,7 @@ __all__ = [
     "number",
     "numeric",
     "operations",
+    "power_of",
     "read",
     "substitute",
     "symbols",

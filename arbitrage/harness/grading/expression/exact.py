@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from arbitrage.harness.grading.expression.tree import Node
+from arbitrage.harness.grading.expression.tree import Node, number
 
 MAX_BITS = 400_000
 """Largest integer that is worked out, about 120,000 digits."""
@@ -84,6 +84,22 @@ def _big_exact(node: Node, point: Point) -> Fraction | None:
             return None
         total = _bounded(total + term if node.op == "sum" else total * term)
     return total
+
+
+def power_of(node: Node) -> tuple[int, Node] | None:
+    """Smallest whole base and exponent of a tower of powers, the exponent not worked out; None for other trees."""
+    if node.op == "num":
+        value = node.value
+        if value.denominator != 1 or value < 2 or value.numerator.bit_length() > 64:
+            return None
+        for degree in range(value.numerator.bit_length(), 0, -1):
+            root = _integer_root(value.numerator, degree)
+            if root is not None:
+                return root, number(degree)
+    if node.op != "pow":
+        return None
+    base = power_of(node.args[0])
+    return None if base is None else (base[0], Node("mul", (base[1], node.args[1])))
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction | None:

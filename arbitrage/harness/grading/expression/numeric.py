@@ -56,7 +56,7 @@ def numeric(node: Node, point: Point, log_base: Fraction | None = None) -> Numbe
     args = [numeric(arg, point, log_base) for arg in node.args]
     try:
         value = _apply(node, args)
-    except (ValueError, ZeroDivisionError, OverflowError, TypeError, mpmath.NoConvergence) as error:
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
         raise UndefinedError(type(error).__name__) from None
     if mpmath.isnan(value):
         raise UndefinedError("not a number")

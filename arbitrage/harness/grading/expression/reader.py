@@ -130,8 +130,11 @@ class _Reader:
         if after_number and token[0].isdigit():
             raise UnreadableError("two numbers side by side")
         right = self._factor()
-        if after_number and token == r"\frac" and left.value.denominator == 1 and _is_proper(right):
-            return Node("add", (left, right))
+        if after_number and token == r"\frac" and left.value.denominator == 1:
+            if _is_proper(right):
+                return Node("add", (left, right))
+            if right.op == "degree" and _is_proper(right.args[0]):  # 141\frac{3}{7}^\circ
+                return Node("degree", (Node("add", (left, right.args[0])),))
         return self._product(left, right)
 
     def _mixed(self, left: Node) -> Node:
