@@ -19,6 +19,7 @@ from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
 from arbitrage.harness.comparison import BASELINE, DIFFERENT_TOKENIZERS
 from arbitrage.harness.datasets import Dataset, is_name, load_dataset
+from arbitrage.harness.grading.verdict import GRADER
 from arbitrage.harness.rows import Key
 from arbitrage.harness.run_folder import SCHEMA, Manifest, to_json
 from arbitrage.interfaces import Models, Settings, Strategy
@@ -200,6 +201,7 @@ def make_manifest(
             "seed": plan.seed,
             "repeats": plan.repeats,
             "prompt_sha256": _prompt_hashes(plan),
+            "grader": GRADER,
             "versions": environment.package_versions(),
             **_tokenizers(plan.models),
         },

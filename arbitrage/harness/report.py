@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 BOUNDS = frozenset({"arbitrage-oracle"})
 """Strategies that bound others and do the work of several: their latency is not a method's latency."""
 
+EDITIONS = {
+    "olympiadbench": "olympiadbench: the edition of 675 rows that published numbers were measured on; 15 of its "
+    "statements need a number T that they do not give, and cannot be solved (olympiadbench-674 gives it)",
+    "olympiadbench-674": "olympiadbench-674: the corrected edition of 674 rows; published numbers are mostly of the "
+    "edition of 675",
+}
+"""What a table on one of these data sets has to say."""
+
 CHART = "accuracy_latency.png"
 TABLE = "table.md"
 RESULTS = "results.json"
@@ -146,7 +154,18 @@ def footer(comparison: Comparison) -> list[str]:
         listed = ", ".join(f"{label} {share:.1%}" for label, share in cut.items() if share is not None)
         notes.append(f"cut by the token or step limit: {listed}; such accuracy is partly about the limit")
     notes.extend(run_warnings(comparison))
-    return [*notes, *DEFINITIONS]
+    return [*notes, *grading_notes(comparison), *DEFINITIONS]
+
+
+def grading_notes(comparison: Comparison) -> list[str]:
+    """By which rules answers were graded, and what is to be known of the data set's edition."""
+    identity = comparison.manifest.get("identity", {})
+    regraded = comparison.manifest.get("regraded") or []
+    grader = regraded[-1].get("grader") if regraded else identity.get("grader")
+    again = f", graded again on {str(regraded[-1].get('at'))[:10]}" if regraded else ""
+    notes = [f"answers graded by {grader}{again} (docs/grading.md)"] if grader else []
+    edition = EDITIONS.get(str(comparison.manifest.get("dataset", {}).get("name")))
+    return [*notes, edition] if edition else notes
 
 
 def run_warnings(comparison: Comparison) -> list[str]:

@@ -175,6 +175,20 @@ def read_warm_ups(folder: Path) -> list[WarmUp]:
     return _records(folder / WARM_UPS, warm_up_from_json)
 
 
+def replace_rows(folder: Path, rows: Mapping[Key, Row], note: Manifest) -> None:
+    """Put other versions of a run's rows into their places and add `note` to the manifest's list `regraded`.
+
+    Raises:
+        RunError: `rows` are not the rows of this run, or another process is writing to it.
+    """
+    with _locked(folder):
+        manifest, stored = read_manifest(folder), read_rows(folder)
+        if {row.key for row in stored} != rows.keys():
+            raise RunError(f"{folder}: its rows have changed meanwhile; grade it again when nothing writes to it")
+        write_whole(folder / ROWS, b"".join(row_to_json(rows[row.key]) for row in stored))
+        write_json(folder / MANIFEST, {**manifest, "regraded": [*manifest.get("regraded", []), note]})
+
+
 def to_json(value: object) -> str:
     """Readable JSON; values that JSON lacks become strings, numbers that it lacks become null."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
