@@ -88,13 +88,13 @@ class Sitting:
                 self._solve_all()
             finally:
                 self._progress.close()
-            comparison = self._comparison()
+            comparison = self.comparison()
             if self._folder is not None:
                 comparison.save_report(self._folder.path)
         except KeyboardInterrupt as interrupt:
             if self._folder is not None:  # a row may have been stored and not yet counted
                 self._rows = {row.key: row for row in self._folder.rows()}
-            partial = self._comparison()
+            partial = self.comparison()
             if self._folder is not None:
                 save_summary(partial, self._folder.path)
             raise BenchmarkInterrupted(self._parting_words(), partial) from interrupt
@@ -108,22 +108,24 @@ class Sitting:
         if not missing:
             return
         with settled_heap():
-            self._warm_up()
+            self.warm_up()
             for job in missing:
-                row = self._solve(job)
-                # Stored first: what observers or the progress do can no longer lose it.
-                if self._folder is not None:
-                    self._folder.append(row)
-                self._rows[row.key] = row
-                self._observers.problem_finished(row)
-                self._progress.finished(row)
+                self.make(job)
 
-    def _warm_up(self) -> None:
+    def make(self, job: Job) -> None:
+        """Solve, measure, grade and keep one row."""
+        started = self._tools.now()
+        with self._watch.measure() as elapsed:
+            outcome = self.attempt(job)
+        self.keep(job, outcome, started, elapsed.seconds)
+
+    def warm_up(self) -> None:
+        """Make the solutions that come before measuring."""
         jobs = list(self._plan.warm_up_jobs())
         for done, job in enumerate(jobs, start=1):
             started = self._tools.now()
             with self._watch.measure() as elapsed:
-                outcome = self._attempt(job, self._plan.models)
+                outcome = self._solved(job, self._plan.models)
             warm_up = WarmUp(
                 strategy=job.label,
                 problem_id=job.problem.id,
@@ -137,11 +139,28 @@ class Sitting:
                 self._folder.append_warm_up(warm_up)
             self._progress.warming_up(done, len(jobs))
 
-    def _solve(self, job: Job) -> Row:
-        """Solve, then grade: the clock has stopped before grading starts."""
-        started = self._tools.now()
-        with self._watch.measure() as elapsed:
-            outcome = self._attempt(job, self._watched[job.label])
+    def attempt(self, job: Job) -> Generation | Exception:
+        """Solve a problem; what a strategy raises comes back as a value."""
+        return self._solved(job, self._watched[job.label])
+
+    def keep(self, job: Job, outcome: Generation | Exception, started: datetime, seconds: float) -> None:
+        """Grade what was written, store it as a row and tell the observers.
+
+        Args:
+            job: what was asked.
+            outcome: what `attempt` returned.
+            started: when it was called.
+            seconds: how long it took.
+        """
+        row = self._row(job, outcome, started, seconds)
+        # Stored first: what observers or the progress do can no longer lose it.
+        if self._folder is not None:
+            self._folder.append(row)
+        self._rows[row.key] = row
+        self._observers.problem_finished(row)
+        self._progress.finished(row)
+
+    def _row(self, job: Job, outcome: Generation | Exception, started: datetime, seconds: float) -> Row:
         row = Row(
             strategy=job.label,
             problem_id=job.problem.id,
@@ -149,7 +168,7 @@ class Sitting:
             status=RowStatus.ERROR,
             reference=job.problem.answer,
             started_at=started.isoformat(),
-            latency_s=elapsed.seconds,
+            latency_s=seconds,
             level=job.problem.level,
             subject=job.problem.subject,
         )
@@ -176,7 +195,7 @@ class Sitting:
         except TypeError as error:
             return _failed(row, error)
 
-    def _attempt(self, job: Job, models: Models) -> Generation | Exception:
+    def _solved(self, job: Job, models: Models) -> Generation | Exception:
         rng = problem_rng(self._plan.seed, job.problem.id, job.repeat)
         try:
             outcome: object = self._plan.strategies[job.label].solve(job.problem, models, rng)
@@ -205,7 +224,8 @@ class Sitting:
 
         return self._plan.models.with_settings(replace(settings, on_step=on_step))
 
-    def _comparison(self) -> Comparison:
+    def comparison(self) -> Comparison:
+        """What there is so far."""
         keys = self._plan.keys()
         rows = [self._rows[key] for key in keys if key in self._rows]
         return Comparison.from_rows(self._manifest, rows, self._warm_ups, complete=len(rows) == len(keys))

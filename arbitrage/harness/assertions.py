@@ -1,0 +1,98 @@
+"""Assertions about results for test suites: by interval, so that chance does not break a build. Knows no pytest."""
+
+from __future__ import annotations
+
+from arbitrage.harness import statistics
+from arbitrage.harness.results import BenchmarkResult, problem_groups
+from arbitrage.harness.rows import Row
+from arbitrage.harness.statistics import Estimate
+
+
+def latency_ratio(a: BenchmarkResult, b: BenchmarkResult) -> Estimate:
+    """Mean latency of `a` over that of `b`, on the problems that both solved; 95 % paired bootstrap over problems.
+
+    Raises:
+        ValueError: they have no problem in common.
+    """
+    pairs = _pairs(a, b)
+    return statistics.ratio(
+        [mine.latency_s for mine, _ in pairs],
+        [other.latency_s for _, other in pairs],
+        problem_groups(mine for mine, _ in pairs),
+    )
+
+
+def assert_not_slower(a: BenchmarkResult, b: BenchmarkResult, ratio: float = 1.0) -> None:
+    """Fail when the measurements show that `a` takes more than `ratio` times as long as `b`.
+
+    Args:
+        a: one strategy's result.
+        b: another's, of the same problems and best of the same run.
+        ratio: allowed latency of `a` over latency of `b`, e.g. 1.05.
+
+    Raises:
+        AssertionError: the whole interval of the ratio lies above `ratio`.
+        ValueError: they have no problem in common.
+    """
+    found = latency_ratio(a, b)
+    low = found.value if found.low is None else found.low
+    if low > ratio:
+        raise AssertionError(
+            f"{a.strategy} takes {_shown(found)} times as long as {b.strategy}; at most {ratio:g} is allowed"
+        )
+
+
+def assert_faster(a: BenchmarkResult, b: BenchmarkResult, by: float = 1.0) -> None:
+    """Fail unless the measurements show that `a` is more than `by` times as fast as `b`.
+
+    Args:
+        a: one strategy's result.
+        b: another's, of the same problems and best of the same run.
+        by: latency of `b` over latency of `a` that has to be exceeded.
+
+    Raises:
+        AssertionError: the interval of the speed-up reaches down to `by`.
+        ValueError: they have no problem in common.
+    """
+    found = latency_ratio(b, a)
+    low = found.value if found.low is None else found.low
+    if low <= by:
+        raise AssertionError(
+            f"{a.strategy} is {_shown(found)} times as fast as {b.strategy}, not shown to exceed {by:g}"
+        )
+
+
+def assert_accuracy_at_least(result: BenchmarkResult, accuracy: float) -> None:
+    """Fail when the rows show an accuracy below `accuracy`.
+
+    Args:
+        result: one strategy's result.
+        accuracy: share of right answers in [0, 1].
+
+    Raises:
+        AssertionError: the whole interval (Wilson, 95 %) lies below `accuracy`.
+        ValueError: there are no rows, or `accuracy` is not a share.
+    """
+    if not 0 <= accuracy <= 1:
+        raise ValueError(f"accuracy is a share in [0, 1], not {accuracy}")
+    found = result.accuracy_interval
+    if found is None:
+        raise ValueError(f"{result.strategy} has no rows")
+    high = found.value if found.high is None else found.high
+    if high < accuracy:
+        raise AssertionError(f"the accuracy of {result.strategy} is {_shown(found)}, below {accuracy:g}")
+
+
+def _pairs(a: BenchmarkResult, b: BenchmarkResult) -> list[tuple[Row, Row]]:
+    others = {(row.problem_id, row.repeat): row for row in b.rows if not row.failed}
+    keys = ((row, (row.problem_id, row.repeat)) for row in a.rows if not row.failed)
+    pairs = [(row, others[key]) for row, key in keys if key in others]
+    if not pairs:
+        raise ValueError(f"{a.strategy} and {b.strategy} solved no problem in common")
+    return pairs
+
+
+def _shown(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g}"
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
