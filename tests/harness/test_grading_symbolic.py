@@ -5,13 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from arbitrage.harness.grading import Status, grade
-from arbitrage.harness.grading import grader as grader_module
 from arbitrage.harness.grading.client import Client
 from arbitrage.harness.grading.equivalence import compare, symbolic
 from arbitrage.harness.grading.equivalence.decision import UNREADABLE, Context
@@ -183,15 +181,6 @@ def test_hostile_calculus_gets_a_verdict_in_time(name: str, tmp_path: Path, monk
     assert time.monotonic() - started < 4
     assert verdict.status is not Status.CORRECT
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A child process of the test's own, used by `grade`."""
-    own = Client()
-    monkeypatch.setattr(grader_module, "SHARED", own)
-    yield own
-    own.close()
 
 
 def test_loading_sympy_is_not_grading_time(client: Client) -> None:

@@ -97,11 +97,11 @@ def _boxed(text: str) -> str | None:
         return None
     group = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        between = text[box[2] : group[0][0]]
+        between = text[box[2] : min(group[-1][0], box[2] + 61)]
         if len(between) > 60 or not _BETWEEN_BOXES.fullmatch(between):
             break
-        group.insert(0, box)
-    contents = [text[start:end].strip() for _, start, end in ((b[0], b[1], b[2] - b[3]) for b in group)]
+        group.append(box)
+    contents = [text[start : end - mark].strip() for _, start, end, mark in reversed(group)]
     return ", ".join(content for content in contents if content) if contents[-1] else ""
 
 

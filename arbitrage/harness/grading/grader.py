@@ -117,6 +117,10 @@ def _at_once(found: Extraction, references: tuple[str, ...], rules: AnswerRules,
     """The verdict where it takes no mathematics; None where it does."""
     if len(found.text) > MAX_ANSWER:
         return Verdict(Status.UNPARSED, found.text, "limit", f"the answer is longer than {MAX_ANSWER} characters")
+    if sum(map(len, references)) > MAX_ANSWER:
+        return Verdict(
+            Status.UNSCORED, found.text, "reference", f"the reference is longer than {MAX_ANSWER} characters"
+        )
     answer = compact(normalise(found.text))
     if not answer:
         return Verdict(Status.UNPARSED, None, "extraction", "the answer is empty")

@@ -55,6 +55,8 @@ _LETTERS = re.compile(r"[A-Za-z]{2,}|[A-Za-z][).]|°")
 _TEXT_CONNECTIVE = re.compile(r"\\text\{[\s,]*(and|or)[\s,]*\}", re.IGNORECASE)
 _DEGREE = re.compile(r"\^\s*(?:\{\s*(?:\\circ|°)\s*\}|\\circ(?![A-Za-z])|°)|\\circ\s*$")
 _WORD_OUTSIDE_TEXT = re.compile(r"(\\text\{[^{}]*\})|(?<![A-Za-z\\])(and|or)(?![A-Za-z])", re.IGNORECASE)
+_CUT_SPACE = re.compile(r"(?<!\\)\\\s*$")
+"""A control space that lost its space at the end of the text."""
 _MATH_DOLLAR = re.compile(r"(?<!\\)\$+")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}]*)\\over(?![A-Za-z])([^{}]*)$")
 _SPACED_SIGN = re.compile(
@@ -86,7 +88,7 @@ def normalise(text: str) -> str:
     Returns:
         The rewritten text; empty when nothing but formatting was there.
     """
-    text = _clean_characters(text)
+    text = _clean_characters(_CUT_SPACE.sub("", text))
     text = text.replace("\\\\", ROW) if r"\begin" in text else text.replace("\\\\", "\\")
     text = re.sub(ROW + r"\s*\[[^\[\]]{0,12}\]", ROW, text)
     text = text.replace(r"\(", " ").replace(r"\)", " ").replace(r"\[", " ").replace(r"\]", " ")

@@ -62,7 +62,7 @@ def decide_expressions(gold: Shape, pred: Shape, context: Context) -> Decision |
         return None if factor is not None else Decision(False, "unit", "the units differ")
     if (turned := _in_radians(a, b, left, right)) is not None:
         return same_expression(*turned, context)
-    if factor is None:
+    if factor is None or _contradict(a, b, left, right):
         return Decision(False, "unit", "the units differ")
     if left != right and (is_endless(left) or is_endless(right)):
         return None
@@ -228,17 +228,39 @@ def _same_symbolic(left: Node, right: Node, names: list[str], base: Fraction | N
                 a, b = _value(left, point, base), _value(right, point, base)
             except UndefinedError:
                 continue
+            same = _agree_at(left, right, point, base, a, b)
             if complex_valued or (_is_real(a) and _is_real(b)):
-                if not agree(a, b):
+                if not same:
                     return Decision(False, "numeric", "the expressions differ")
                 real_matches += 1
-            elif agree(a, b):
+            elif same:
                 complex_matches += 1
             else:
                 complex_misses += 1
     equal = real_matches >= 2 or (real_matches + complex_matches >= 3 and not complex_misses)
     reason = "the same values wherever both are defined" if equal else "no common values"
     return Decision(equal, "numeric", reason)
+
+
+def _agree_at(
+    left: Node, right: Node, point: Point, base: Fraction | None, a: Number | Fraction, b: Number | Fraction
+) -> bool:
+    """Whether two trees agree at a point; a large value does not hide a small difference.
+
+    Raises:
+        TooLargeError: the values have too many digits.
+    """
+    if (isinstance(a, Fraction) and isinstance(b, Fraction)) or not agree(a, b):
+        return agree(a, b)
+    size = max(abs(_float(a)), abs(_float(b)))
+    digits = int(mpmath.log10(size)) if size > 1 and not mpmath.isinf(size) else 0
+    if digits > _MOST_DIGITS:
+        raise TooLargeError("a huge number")
+    if digits <= _DIGITS - 2 * _AGREE:
+        return True
+    with mpmath.workdps(_DIGITS + digits):
+        x, y = (_float(_value(node, point, base)) for node in (left, right))
+        return bool(abs(x - y) <= mpmath.mpf(10) ** -_AGREE)
 
 
 def _is_real(value: Number | Fraction) -> bool:
@@ -261,6 +283,15 @@ def _in_radians(a: Measure, b: Measure, left: Node, right: Node) -> tuple[Node, 
         return None
     turn = Node("div", (Node("sym", name=r"\pi"), number(180)))
     return (Node("mul", (left, turn)), right) if kinds[0] == "angle" else (left, Node("mul", (right, turn)))
+
+
+def _contradict(a: Measure, b: Measure, left: Node, right: Node) -> bool:
+    """Whether both sides say what they measure, and one of them by a percent or degree sign that the other lacks."""
+    first, second = (
+        "percent" if part.percent else part.unit[0] if part.unit else "angle" if "degree" in operations(node) else ""
+        for part, node in ((a, left), (b, right))
+    )
+    return bool(first and second) and first != second and not (a.unit and b.unit)
 
 
 def _other_readings(a: Measure, b: Measure, left: Node, right: Node, context: Context) -> Iterator[tuple[Node, Node]]:

@@ -58,6 +58,7 @@ _MATRIX = re.compile(
     r"(.*?)\\begin ?\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end ?\{\2\}(.*)", re.DOTALL
 )
 _SIGNS = re.compile(r"\\pm(?![A-Za-z])|\\mp(?![A-Za-z])")
+_GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DOMAIN = re.compile(
     r"(?:[,;]|\\text\{[^{}]*\}|\(|\bwhere\b|\bfor\b|\\and )\s*(?:\\text\{[^{}]*\}\s*)?(?:\\forall\s*)?"
     r"[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\\in\s*(?:\\mathbb\s*\{[A-Z]\}|\\mathbb\s*[A-Z]|[ZNQ])[^,;()]{0,6}\)?$"
@@ -67,7 +68,12 @@ _PROSE_DOMAIN = re.compile(
     r"(?:integers?|real|constants?|any|all|some|natural)\b[^{}]*?\}?\s*(?:[A-Za-z]\s*)?\)?$",
     re.IGNORECASE,
 )
+_SHORT_DOMAIN = re.compile(
+    r"\s*[,;(]\s*[A-Za-z]\s*(?:\\text\{\s*,?\s*(?:is )?an?(?:y| arbitrary)? integer\s*\}|"
+    r"=\s*0\s*,\s*(?:\\pm\s*)?1\s*,\s*(?:\\pm\s*)?2\s*(?:,\s*(?:\\pm\s*)?3\s*)?(?:,\s*\\ldots)?)\s*\)?$"
+)
 _INTEGER_REMARK = re.compile(
+    r"([A-Za-z])\s*=\s*0\s*,|([A-Za-z])\s*\\text\{\s*,?\s*(?:is )?an?(?:y| arbitrary)? integer|"
     r"([A-Za-z])\s*\\in\s*(?:\\mathbb\s*\{?\s*)?Z|([A-Za-z])\s*(?:\\text\{)?\s*is an(?:y| arbitrary)? integer|"
     r"(?:any|all|every|each)?\s*integers?\s*(?:\})?\s*([A-Za-z])(?![A-Za-z])"
 )
@@ -97,9 +103,10 @@ def read_shape(text: str) -> Shape:
     unwrapped = _TEXT_ONLY.fullmatch(text)
     if unwrapped and _is_word_list(unwrapped[1]):
         text = re.sub(r"\b(and|or)\b", r"\\\1 ", unwrapped[1])
-    several = _several(text)
+    several = _several(_ungrouped(text))
     if several is not None:
         return several
+    text = _ungrouped(text)
     if has(text, RELATION_SIGNS):
         sides, signs = cut(text, RELATION_SIGNS)
         return Shape(Kind.RELATION, text, tuple(read_shape(side) for side in sides), tuple(signs))
@@ -148,11 +155,23 @@ def spread(shape: Shape) -> tuple[Shape, ...]:
 
 def _without_domain(text: str) -> str:
     r"""The text without a closing remark such as `k \in Z` or "where k is an integer"."""
-    for pattern in (_DOMAIN, _PROSE_DOMAIN):
+    for pattern in (_DOMAIN, _PROSE_DOMAIN, _SHORT_DOMAIN):
         match = pattern.search(text)
         if match and match.start() > 0 and text[: match.start()].strip():
             return text[: match.start()].strip().rstrip(",;")
     return text
+
+
+def _ungrouped(text: str) -> str:
+    """The text without the thousands separators of its only number; digits that might be a list stay as they are."""
+    grouped = _GROUPED.findall(text)
+    if len(grouped) != 1 or parse_number(compact(text)) is not None or enclosed(text) is not None:
+        return text
+    first, *others = grouped[0].split(",")
+    if len(first) == 3 and not any(other.startswith("0") for other in others):
+        return text
+    plain = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
+    return text if has(plain, (",", ";", AND, OR)) else plain
 
 
 def _several(text: str) -> Shape | None:
