@@ -8,6 +8,7 @@ import typer
 
 from arbitrage import __version__
 from arbitrage.cli.bench import bench
+from arbitrage.cli.compare import compare
 from arbitrage.cli.doctor import doctor
 from arbitrage.cli.grade import grade
 from arbitrage.cli.ls import ls
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, resume, report, grade, solve, ls, doctor):
+for command in (bench, resume, report, compare, grade, solve, ls, doctor):
     app.command()(command)
 app.add_typer(models, name="models")
 

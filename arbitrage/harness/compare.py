@@ -1,0 +1,176 @@
+"""Two runs, or two strategies of one run, side by side: paired by problem, each difference with its interval.
+
+Reads run folders; measures and grades nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from arbitrage.errors import RunError
+from arbitrage.harness.assertions import latency_ratio
+from arbitrage.harness.comparison import Comparison, Versus, load_comparison
+from arbitrage.harness.results import BenchmarkResult
+from arbitrage.harness.rows import Row
+from arbitrage.harness.statistics import Estimate
+
+_CONDITION = re.compile(r"\s*([a-z_]+)\s*(>=|<=|>|<)\s*([-+]?\d*\.?\d+(?:e[-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A problem that one of the two solved."""
+
+    problem_id: str
+    repeat: int
+    gained: bool
+    """Whether the second solved it and the first did not."""
+    first_answer: str | None
+    second_answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A second result against a first one, on the problems that both have."""
+
+    first: str
+    second: str
+    problems: int
+    accuracy_difference: Estimate
+    """Second minus first; as shares of 1."""
+    mcnemar_p: float
+    """Exact two-sided p-value for equal accuracy."""
+    latency_ratio: Estimate | None
+    """Mean latency of the second over the first's; None when no problem was solved by both."""
+    same_text: float | None
+    """Share of solutions that are the same token for token."""
+    first_divergence: float | None
+    """Median place of the first token in which the others differ, from 0; None when all are the same."""
+    flips: tuple[Flip, ...]
+    notes: tuple[str, ...]
+    """What makes the comparison less than it seems."""
+
+
+def compare_runs(paths: Sequence[str | os.PathLike[str]], against: str | None = None) -> list[Contrast]:
+    """Compare runs by strategy, or the strategies of one run.
+
+    Args:
+        paths: run folders. With several, each strategy of the later ones is compared with the same label of the first.
+        against: with one folder, the label that all others are compared with; None takes the baseline.
+
+    Raises:
+        RunError: a folder holds no run, the runs share no strategy or problem, or there is no such label.
+    """
+    loaded = [(Path(path), load_comparison(path)) for path in paths]
+    folder, first = loaded[0]
+    if len(loaded) == 1:
+        base = first.baseline if against is None else first.results.get(against)
+        if base is None:
+            raise RunError(
+                f"{folder} has no {against or 'target-only'}; name one of its strategies: {', '.join(first)}"
+            )
+        return [
+            _contrast(base, result, base.strategy, label, ()) for label, result in first.items() if result is not base
+        ]
+    found = []
+    for other_folder, other in loaded[1:]:
+        shared = [label for label in first if label in other]
+        if not shared:
+            raise RunError(
+                f"{folder} and {other_folder} have no strategy in common: {', '.join(first)} and {', '.join(other)}"
+            )
+        notes = _differences(first, other)
+        found += [
+            _contrast(first[label], other[label], f"{folder}: {label}", f"{other_folder}: {label}", notes)
+            for label in shared
+        ]
+    return found
+
+
+def holds(condition: str, contrast: Contrast) -> bool:
+    """Whether the measurements show a condition such as `latency_ratio>1.05`: by the whole interval, not by the mean.
+
+    Args:
+        condition: `latency_ratio` or `accuracy_difference`, `<`, `<=`, `>` or `>=`, and a number.
+        contrast: what was measured.
+
+    Raises:
+        ValueError: it is not such a condition.
+    """
+    match = _CONDITION.fullmatch(condition)
+    if match is None or match[1] not in ("latency_ratio", "accuracy_difference"):
+        raise ValueError(
+            f"cannot read {condition!r}; write latency_ratio or accuracy_difference, a sign and a number, e.g. "
+            "'latency_ratio>1.05' or 'accuracy_difference<-0.02'"
+        )
+    estimate: Estimate | None = getattr(contrast, match[1])
+    if estimate is None:
+        return False
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    limit = float(match[3])
+    return {">": low > limit, ">=": low >= limit, "<": high < limit, "<=": high <= limit}[match[2]]
+
+
+def _contrast(
+    first: BenchmarkResult, second: BenchmarkResult, name: str, other: str, notes: tuple[str, ...]
+) -> Contrast:
+    versus = Versus.of(second.rows, first.rows)
+    if versus is None:
+        raise RunError(f"{name} and {other} have no problem in common")
+    earlier = {(row.problem_id, row.repeat): row for row in first.rows}
+    keyed = ((row, (row.problem_id, row.repeat)) for row in second.rows)
+    pairs = [(earlier[key], row) for row, key in keyed if key in earlier]
+    timed = any(not a.failed and not b.failed for a, b in pairs)
+    parted = [place for a, b in pairs if (place := _divergence(a, b)) is not None]
+    return Contrast(
+        first=name,
+        second=other,
+        problems=versus.problems,
+        accuracy_difference=versus.accuracy_difference,
+        mcnemar_p=versus.mcnemar_p,
+        latency_ratio=latency_ratio(second, first) if timed else None,
+        same_text=versus.identical_share,
+        first_divergence=float(np.median(parted)) if parted else None,
+        flips=tuple(
+            Flip(b.problem_id, b.repeat, b.correct, a.answer, b.answer) for a, b in pairs if a.correct != b.correct
+        ),
+        notes=notes,
+    )
+
+
+def _divergence(a: Row, b: Row) -> int | None:
+    """Place of the first token that differs; None when the texts are the same or one is missing."""
+    if a.failed or b.failed or a.token_ids == b.token_ids:
+        return None
+    together = zip(a.token_ids, b.token_ids, strict=False)
+    shorter = min(len(a.token_ids), len(b.token_ids))
+    return next((place for place, (x, y) in enumerate(together) if x != y), shorter)
+
+
+def _differences(first: Comparison, second: Comparison) -> tuple[str, ...]:
+    """What else than the strategies differs between two runs."""
+    notes = []
+    one, other = (run.manifest.get("identity", {}) for run in (first, second))
+    for key, words in (
+        ("dataset", "the problems are not the same set: only those that both have are compared"),
+        ("settings", "the budgets or the sampling differ"),
+        ("models", "the models differ"),
+        ("grader", "the answers were graded by different versions: run `arbitrage grade --write` on both"),
+        ("versions", "package versions differ"),
+    ):
+        if one.get(key) != other.get(key):
+            notes.append(words)
+    machines = [run.manifest.get("sessions", [{}])[-1].get("machine", {}) for run in (first, second)]
+    keys = ("cpu", "available_cores", "accelerators", "threads")
+    if any(machines[0].get(key) != machines[1].get(key) for key in keys):
+        notes.append("the machines differ: the latency ratio says as much about them as about the strategies")
+    else:
+        notes.append("latencies are of two runs, not measured in turn: drift of the machine is not cancelled")
+    return tuple(notes)
