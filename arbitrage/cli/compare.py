@@ -30,14 +30,18 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs, or the strategies of one run: accuracy, latency, texts and flipped problems, with intervals."""
-    from arbitrage.harness.compare import compare_runs, holds
+    from arbitrage.harness.compare import Condition, compare_runs
 
+    try:
+        conditions = [Condition.parse(text) for text in fail_if or ()]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-if") from error
     contrasts = compare_runs(runs, against)
     failed = [
-        f"{contrast.second} against {contrast.first}: {condition}"
+        f"{contrast.second} against {contrast.first}: {condition.text}"
         for contrast in contrasts
-        for condition in fail_if or ()
-        if holds(condition, contrast)
+        for condition in conditions
+        if condition.holds(contrast)
     ]
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(contrast) for contrast in contrasts], indent=2))

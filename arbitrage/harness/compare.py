@@ -65,8 +65,11 @@ def compare_runs(paths: Sequence[str | os.PathLike[str]], against: str | None = 
         against: with one folder, the label that all others are compared with; None takes the baseline.
 
     Raises:
-        RunError: a folder holds no run, the runs share no strategy or problem, or there is no such label.
+        RunError: a folder holds no run, the runs share no strategy or problem, there is no such label, or one is named
+            for several runs.
     """
+    if against is not None and len(paths) > 1:
+        raise RunError("against names a strategy of one run; with several runs leave it out")
     loaded = [(Path(path), load_comparison(path)) for path in paths]
     folder, first = loaded[0]
     if len(loaded) == 1:
@@ -93,29 +96,41 @@ def compare_runs(paths: Sequence[str | os.PathLike[str]], against: str | None = 
     return found
 
 
-def holds(condition: str, contrast: Contrast) -> bool:
-    """Whether the measurements show a condition such as `latency_ratio>1.05`: by the whole interval, not by the mean.
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that measurements can show, such as `latency_ratio>1.05`."""
 
-    Args:
-        condition: `latency_ratio` or `accuracy_difference`, `<`, `<=`, `>` or `>=`, and a number.
-        contrast: what was measured.
+    text: str
+    quantity: str
+    sign: str
+    limit: float
 
-    Raises:
-        ValueError: it is not such a condition.
-    """
-    match = _CONDITION.fullmatch(condition)
-    if match is None or match[1] not in ("latency_ratio", "accuracy_difference"):
-        raise ValueError(
-            f"cannot read {condition!r}; write latency_ratio or accuracy_difference, a sign and a number, e.g. "
-            "'latency_ratio>1.05' or 'accuracy_difference<-0.02'"
-        )
-    estimate: Estimate | None = getattr(contrast, match[1])
-    if estimate is None:
-        return False
-    low = estimate.value if estimate.low is None else estimate.low
-    high = estimate.value if estimate.high is None else estimate.high
-    limit = float(match[3])
-    return {">": low > limit, ">=": low >= limit, "<": high < limit, "<=": high <= limit}[match[2]]
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read `latency_ratio` or `accuracy_difference`, `<`, `<=`, `>` or `>=`, and a number.
+
+        Raises:
+            ValueError: it is not such a condition.
+        """
+        match = _CONDITION.fullmatch(text)
+        if match is None or match[1] not in ("latency_ratio", "accuracy_difference"):
+            raise ValueError(
+                f"cannot read {text!r}; write latency_ratio or accuracy_difference, a sign and a number, e.g. "
+                "'latency_ratio>1.05' or 'accuracy_difference<-0.02'"
+            )
+        return cls(text, match[1], match[2], float(match[3]))
+
+    def holds(self, contrast: Contrast) -> bool:
+        """Whether the whole interval shows it; too little data for an interval shows nothing."""
+        estimate: Estimate | None = getattr(contrast, self.quantity)
+        if estimate is None or estimate.low is None or estimate.high is None:
+            return False
+        return {
+            ">": estimate.low > self.limit,
+            ">=": estimate.low >= self.limit,
+            "<": estimate.high < self.limit,
+            "<=": estimate.high <= self.limit,
+        }[self.sign]
 
 
 def _contrast(

@@ -82,7 +82,13 @@ def regrade(
     problems, rules_from = _problems(Path(path), dataset_path)
     rows = [row for label in stored for row in stored[label].rows]
     missing = sorted({row.problem_id for row in rows} - problems.keys()) if problems else []
-    if missing:
+    if any(row.problem_id in problems and row.reference != problems[row.problem_id].answer for row in rows):
+        if dataset_path is not None:
+            raise DatasetError(
+                f"{rules_from} has other answers than the run was graded by; name the data set it was made on"
+            )
+        problems, rules_from = {}, None
+    elif missing:
         raise DatasetError(f"{rules_from} has no problem {missing[0]!r}; name the data set that the run was made on")
     new, old = [], []
     for done, row in enumerate(rows, start=1):

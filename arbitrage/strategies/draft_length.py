@@ -119,6 +119,8 @@ class AdaptiveLength(DraftLength):
     _SETTLING, _SETTLE_EVERY = 12, 512
     """Plain tokens before the first draft, and again after so many drafting rounds: they tell the time of a plain
     token. A lone plain pass among drafting rounds does not: it pays for the change."""
+    _LEAST = 0.01
+    """Smallest expectation of a cost, so that what is measured can correct it."""
     _STRETCH = 64
     """Most plain tokens at once."""
     _TRIAL = 4
@@ -186,7 +188,8 @@ class AdaptiveLength(DraftLength):
         each = seconds / tokens
         if self._plain is None:
             self._plain = _Average(each)
-            self._draft, self._further = _Average(self._cost_ratio * each), _Average(self._verify_cost * each)
+            ratios = (max(ratio, self._LEAST) for ratio in (self._cost_ratio, self._verify_cost))
+            self._draft, self._further = (_Average(ratio * each) for ratio in ratios)
         else:
             self._plain.add(each)
 

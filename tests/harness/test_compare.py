@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from arbitrage.cli.app import app
 from arbitrage.errors import RunError
-from arbitrage.harness.compare import compare_runs, holds
+from arbitrage.harness.assertions import assert_faster, assert_not_slower
+from arbitrage.harness.compare import Condition, compare_runs
+from arbitrage.harness.comparison import load_comparison
 from arbitrage.harness.runner import Instruments, run_comparison
 from arbitrage.interfaces import Models, Strategy
 from arbitrage.types import EndReason, Generation, Problem
@@ -118,15 +120,34 @@ def test_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
 def test_a_condition_holds_when_the_whole_interval_says_so(tmp_path: Path, condition: str, shown: bool) -> None:
     """Not by the mean alone."""
     pair = make(tmp_path / "a", ("s", 1.0, right)), make(tmp_path / "b", ("s", 2.0, mostly))
-    assert holds(condition, compare_runs(pair)[0]) is shown
+    assert Condition.parse(condition).holds(compare_runs(pair)[0]) is shown
 
 
 @pytest.mark.parametrize("condition", ["latency>1", "latency_ratio=1", "latency_ratio>", "__import__('os')>1"])
 def test_a_condition_that_cannot_be_read_is_an_error(tmp_path: Path, condition: str) -> None:
-    """With examples of what can be written."""
-    run = make(tmp_path / "a", ("s", 1.0, right), ("t", 1.0, right))
+    """With examples of what can be written; the command tells it apart from a condition that holds."""
     with pytest.raises(ValueError, match=r"latency_ratio>1\.05"):
-        holds(condition, compare_runs([run], against="s")[0])
+        Condition.parse(condition)
+    run = make(tmp_path / "a", ("s", 1.0, right), ("t", 1.0, right))
+    assert RUNNER.invoke(app, ["compare", str(run), "--against", "s", "--fail-if", condition]).exit_code == 2
+
+
+def test_one_problem_shows_nothing(tmp_path: Path) -> None:
+    """Without an interval no condition holds and no speed-up is shown."""
+    run = make(tmp_path / "a", ("s", 1.0, right), ("t", 9.0, right), problems=PROBLEMS[:1])
+    (found,) = compare_runs([run], against="s")
+    assert not Condition.parse("latency_ratio>1.05").holds(found)
+    results = load_comparison(run)
+    with pytest.raises(AssertionError, match="not shown"):
+        assert_faster(results["s"], results["t"])
+    assert_not_slower(results["t"], results["s"])
+
+
+def test_a_strategy_is_named_for_one_run_only(tmp_path: Path) -> None:
+    """It would be ignored otherwise."""
+    run = make(tmp_path / "a", ("s", 1.0, right))
+    with pytest.raises(RunError, match="leave it out"):
+        compare_runs([run, run], against="s")
 
 
 def test_the_command_shows_everything_and_breaks_a_build_on_demand(tmp_path: Path) -> None:

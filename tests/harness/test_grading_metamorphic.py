@@ -1163,3 +1163,31 @@ def test_different_references_of_published_problems_are_never_equal() -> None:
     assert len(pairs) == 3000
     assert wrong == []
     assert lopsided == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"2\pi r+4\pi", r"2\pi r"),
+        (r"2\pi r", r"-2\pi r"),
+        (r"\pi-t", r"\pi+t"),
+        (r"\{x\in\mathbb{Z}\mid 1<x<5\}", "(1,5)"),
+        (r"\{x\in\mathbb{N}\mid x^2=4\}", r"\{2,-2\}"),
+        (r"\{x\mid x^2=4\}", r"\{2,2\}"),
+        (r"\text{gain 5}", r"\text{gain -5}"),
+        (r"\text{Room 1.2}", r"\text{Room 12}"),
+        (r"\frac{(n^2+2)(n^2+1)}{6}", r"1+4+\ldots+n^2"),
+        ("199", r"1+2+4+\ldots+100"),
+        ("(2,6)", "|x-1+3|<2"),
+        ("x=1,y=2", "2,1"),
+    ],
+)
+def test_what_only_looks_alike_is_not_equal(reference: str, answer: str) -> None:
+    """Near misses that a reader of the code found."""
+    assert not grade(answer, reference).correct
+    assert not grade(reference, answer).correct
+
+
+def test_values_may_leave_their_names_out_in_order() -> None:
+    """The names' order is the values'."""
+    assert grade("1,2", "x=1,y=2").correct

@@ -92,6 +92,11 @@ def test_without_the_data_set_the_references_of_the_rows_decide(run: Path, data:
     assert found.rules_from is None
     assert {f.after.problem_id for f in found.flips} == {"half", "both"}
     assert len(regrade(run, dataset_path=moved).flips) == 3
+    moved.write_text("".join(json.dumps({**row, "answer": "5"}) + "\n" for row in ROWS))
+    with pytest.raises(DatasetError, match="other answers"):
+        regrade(run, dataset_path=moved)
+    data.write_text(moved.read_text())  # changed where it lies: the references in the rows decide
+    assert regrade(run).rules_from is None
     moved.write_text(json.dumps(ROWS[0]) + "\n")
     with pytest.raises(DatasetError, match="no problem 'both'"):
         regrade(run, dataset_path=moved)

@@ -283,6 +283,10 @@ def test_the_adaptive_length_measures_what_checking_costs():
     relative, plain = simulate(AdaptiveLength(), 3000, acceptance=1.0, draft=0.45, further=0.9)
     assert relative <= 1.02
     assert plain > 0.9
+    unexpected, _ = simulate(
+        AdaptiveLength(cost_ratio=0.0, verify_cost=0.0), 3000, acceptance=0.8, draft=0.5, further=1.0
+    )
+    assert unexpected <= 1.03
     nominal, plain = simulate(
         AdaptiveLength(cost_ratio=0.45, verify_cost=0.9, clocked=False), 3000, acceptance=1.0, draft=0.45, further=0.9
     )

@@ -14,6 +14,7 @@ from arbitrage.harness.grading.normalise import compact
 from arbitrage.harness.grading.plain import parse_number
 
 DOTS = r"\ldots"
+_LONGEST = 200
 _TIMES = (r"\cdot", r"\times", "*")
 
 
@@ -58,10 +59,16 @@ def _sum(begun: Sequence[Fraction], after: list[str]) -> str | None:
     if not after:
         return str(first / (1 - factor)) if factor is not None and abs(factor) < 1 else None
     last = f"({after[0]})"
+    if step is not None and _number(last) is None and "^" in last:
+        return None  # 1 + 4 + ... + n^2 begins like a progression and is none
     if step is not None:
         count = f"(({last}-({first}))/({step})+1)"
         return f"{count}*(({first})+{last})/2" if _reaches(last, first, step) else None
-    return None if factor is None else f"({last}*({factor})-({first}))/(({factor})-1)"
+    return (
+        None
+        if factor is None or not _grows_to(last, first, factor)
+        else f"({last}*({factor})-({first}))/(({factor})-1)"
+    )
 
 
 def _product(begun: Sequence[Fraction], after: list[str]) -> str | None:
@@ -74,6 +81,16 @@ def _reaches(last: str, first: Fraction, step: Fraction) -> bool:
     """Whether a progression comes to a number; one that is not a plain number is believed."""
     value = _number(last)
     return value is None or ((value - first) / step).denominator == 1
+
+
+def _grows_to(last: str, first: Fraction, factor: Fraction) -> bool:
+    """Whether a geometric progression comes to a number; one that is not a plain number is believed."""
+    value, member = _number(last), first
+    for _ in range(_LONGEST if value is not None else 0):
+        if member == value:
+            return True
+        member *= factor
+    return value is None
 
 
 def _number(text: str) -> Fraction | None:

@@ -21,7 +21,8 @@ from arbitrage.harness.grading.expression import (
     symbols,
 )
 
-_LETTERS = frozenset("kmnljKNMZpqrst")
+_LETTERS = frozenset("kmnljKNMZ")
+"""Letters that are read as whole numbers without a remark."""
 _CLOSE = mpmath.mpf(10) ** -30
 _MOST_RESIDUES = 60
 Family = tuple[Number, Number]

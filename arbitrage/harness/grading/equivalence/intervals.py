@@ -130,7 +130,12 @@ def _whole_numbers(builder: Shape, points: list[Number]) -> bool | None:
 def _solutions(builder: Shape, points: list[Number]) -> bool | None:
     """Whether `points` solve the polynomial equation of a builder and are as many as its degree."""
     element, condition = builder.items
-    name = compact(element.items[0].text if element.kind is Kind.RELATION else element.text)
+    if element.kind is Kind.RELATION:
+        if element.marks != (r"\in",) or not _REALS.fullmatch(element.items[1].text):
+            return None
+        element = element.items[0]
+    points = [point for k, point in enumerate(points) if not any(agree(point, other) for other in points[:k])]
+    name = compact(element.text)
     if condition.kind is not Kind.RELATION or condition.marks != ("=",) or not _VARIABLE.fullmatch(name):
         return None
     left, right = (read_value(measure(item.text)) for item in condition.items)
@@ -153,7 +158,9 @@ def _solutions(builder: Shape, points: list[Number]) -> bool | None:
             for x in points
         ]
         zeros = all(abs(value) < mpmath.mpf(10) ** -30 for value in at)
-    return zeros and len(points) == len(leading) - 1
+    if zeros and len(points) < len(leading) - 1:  # double roots, complex ones, or some left out
+        return None
+    return zeros
 
 
 def _is_region(shape: Shape) -> bool:
@@ -241,7 +248,9 @@ def _builder(shape: Shape) -> Region | None:
     element, condition = shape.items
     if condition.kind is Kind.RELATION and condition.marks == (r"\in",) and _REALS.fullmatch(condition.items[1].text):
         return _LINE
-    if element.kind is Kind.RELATION and element.marks == (r"\in",):  # {x in R | x > 3}
+    if element.kind is Kind.RELATION:  # {x in R | x > 3}
+        if element.marks != (r"\in",) or not _REALS.fullmatch(element.items[1].text):
+            return None
         element = element.items[0]
     result = _region(condition)
     if result is None or (result.variable and compact(result.variable) != compact(element.text)):
@@ -283,7 +292,7 @@ def _around(shape: Shape) -> Region | None:
     ):
         text = compact(item.text)
         if match := re.fullmatch(rf"\|({_VARIABLE.pattern})(?:([+-])([^|]*))?\|", text):
-            centre = _end(Shape(Kind.LEAF, match[3])) * (-1 if match[2] == "+" else 1) if match[2] else mpmath.mpf(0)
+            centre = -_end(Shape(Kind.LEAF, match[2] + match[3])) if match[2] else mpmath.mpf(0)
             radius = _end(other)
         elif match := re.fullmatch(rf"({_VARIABLE.pattern})\^(?:2|\{{2\}})", text):
             centre, radius = mpmath.mpf(0), _end(other)

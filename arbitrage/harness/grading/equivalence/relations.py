@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import mpmath  # type: ignore[import-untyped]
 
-from arbitrage.harness.grading.equivalence.decision import Context, Decision
+from arbitrage.harness.grading.equivalence.decision import Context, Decision, all_equal
 from arbitrage.harness.grading.equivalence.expressions import agree, ratios, read_value, same_expression
 from arbitrage.harness.grading.equivalence.shape import Kind, Shape
 from arbitrage.harness.grading.equivalence.units import measure
@@ -46,6 +46,20 @@ def decide_relations(gold: Shape, pred: Shape, context: Context) -> Decision | N
 def decide_named(gold: Shape, pred: Shape, context: Context) -> Decision | None:
     """Several named values, `a=1, b=2` or `(a,b)=(1,2)`: by name, whatever the order."""
     a, b = _by_name(gold), _by_name(pred)
+    for named, other in ((a, pred), (b, gold)):  # values without their names have to stand in the same order
+        several = named is not None and len({name[:1] for name in named}) == len(named)  # not x_1, x_2
+        if (
+            named is not None
+            and several
+            and other.kind is Kind.MANY
+            and not any(i.kind is Kind.RELATION for i in other.items)
+        ):
+            values = tuple(named.values())
+            pair = (values, other.items) if other is pred else (other.items, values)
+            equal = all_equal(*pair, context)
+            return Decision(
+                equal, "relation", "the same values in the order of their names" if equal else "other values"
+            )
     if a is None or b is None or a.keys() != b.keys():
         return None
     equal = all(context.equal(value, b[name]) for name, value in a.items())

@@ -111,7 +111,7 @@ def _label(shape: Shape) -> str | None:
     """Words with a number after them, such as "October 30", without spaces and case; None for other text."""
     text = _TEXT.sub(r"\1", shape.text)
     match = re.fullmatch(r"[A-Za-z]{3,}[A-Za-z .,'-]*\d[\w .,'-]*", text) if shape.kind is Kind.LEAF else None
-    return re.sub(r"\W", "", text).lower() if match else None
+    return re.sub(r"[\s']|(?<!\d)[.,](?!\d)|[.,](?!\d)", "", text).lower() if match else None
 
 
 def _as_letters(shape: Shape) -> str | None:
