@@ -3,7 +3,7 @@
 python benchmarks/grading.py PAIRS.jsonl [MORE.jsonl ...] --out runs/grading
 
 A line holds `gold`, `pred`, `equivalent` and, if there is one, `category`. Compared are this project's grader, its
-`compat="qwen"` mode and, where it is installed, Math-Verify 0.9 (in a child process of its own: it cannot be stopped
+`compat="qwen"` mode and, where it is installed, Math-Verify (in a child process of its own: it cannot be stopped
 from outside the main thread, and may hang).
 """
 
@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,7 @@ def main() -> None:
     pairs = list(read(arguments.pairs))
     graders: dict[str, Grader] = {GRADER: ours, 'compat="qwen"': qwen}
     if not arguments.without_math_verify:
-        graders["math-verify"] = MathVerify()
+        graders[f"math-verify {metadata.version('math-verify')}"] = MathVerify()
     tallies = run(pairs, graders)
     shown = [overview(pairs, tallies), by_kind(pairs, tallies)]
     for table in shown:
@@ -195,9 +196,7 @@ def main() -> None:
                 }
                 for name, tally in tallies.items()
             },
-            "machine": environment.describe_machine(),
-            "versions": environment.package_versions(),
-            "commit": environment.commit(),
+            **environment.surroundings(),
         }
         (arguments.out / "results.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 

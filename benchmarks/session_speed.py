@@ -185,12 +185,7 @@ def main() -> None:
     Console(width=160).print(table)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        about = {
-            "threads": arguments.threads,
-            "machine": environment.describe_machine() | {"load_average": environment.load_average()},
-            "versions": environment.package_versions(),
-            "commit": environment.commit(),
-        }
+        about = {"threads": arguments.threads, **environment.surroundings()}
         (arguments.out / "results.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
         with (arguments.out / "table.txt").open("w") as file:
             Console(file=file, width=160).print(table)

@@ -136,12 +136,7 @@ def main() -> None:
                 f"{100 * row['same_text']:.0f}",
             )
     Console(width=120).print(table)
-    about = {
-        "threads": arguments.threads,
-        "machine": environment.describe_machine() | {"load_average": environment.load_average()},
-        "versions": environment.package_versions(),
-        "commit": environment.commit(),
-    }
+    about = {"threads": arguments.threads, **environment.surroundings()}
     (arguments.out / "results.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
     with (arguments.out / "table.txt").open("w") as file:
         Console(file=file, width=120).print(table)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from arbitrage.harness.compare import Contrast
+    from arbitrage.harness.contrast import Contrast
     from arbitrage.harness.statistics import Estimate
 
 _SHOWN = 20
@@ -30,7 +30,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs, or the strategies of one run: accuracy, latency, texts and flipped problems, with intervals."""
-    from arbitrage.harness.compare import Condition, compare_runs
+    from arbitrage.harness.contrast import Condition, compare_runs
 
     try:
         conditions = [Condition.parse(text) for text in fail_if or ()]

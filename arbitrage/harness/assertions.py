@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from arbitrage.harness import statistics
-from arbitrage.harness.results import BenchmarkResult, problem_groups
-from arbitrage.harness.rows import Row
+from arbitrage.harness.comparison import Versus
+from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.statistics import Estimate
 
 
@@ -14,12 +13,10 @@ def latency_ratio(a: BenchmarkResult, b: BenchmarkResult) -> Estimate:
     Raises:
         ValueError: they have no problem in common.
     """
-    pairs = _pairs(a, b)
-    return statistics.ratio(
-        [mine.latency_s for mine, _ in pairs],
-        [other.latency_s for _, other in pairs],
-        problem_groups(mine for mine, _ in pairs),
-    )
+    versus = Versus.of(b.rows, a.rows)
+    if versus is None or versus.speed_up is None:
+        raise ValueError(f"{a.strategy} and {b.strategy} solved no problem in common")
+    return versus.speed_up
 
 
 def assert_not_slower(a: BenchmarkResult, b: BenchmarkResult, ratio: float = 1.0) -> None:
@@ -78,15 +75,6 @@ def assert_accuracy_at_least(result: BenchmarkResult, accuracy: float) -> None:
         raise ValueError(f"{result.strategy} has no rows")
     if found.high is not None and found.high < accuracy:
         raise AssertionError(f"the accuracy of {result.strategy} is {_shown(found)}, below {accuracy:g}")
-
-
-def _pairs(a: BenchmarkResult, b: BenchmarkResult) -> list[tuple[Row, Row]]:
-    others = {(row.problem_id, row.repeat): row for row in b.rows if not row.failed}
-    keys = ((row, (row.problem_id, row.repeat)) for row in a.rows if not row.failed)
-    pairs = [(row, others[key]) for row, key in keys if key in others]
-    if not pairs:
-        raise ValueError(f"{a.strategy} and {b.strategy} solved no problem in common")
-    return pairs
 
 
 def _shown(estimate: Estimate) -> str:

@@ -129,6 +129,15 @@ def redacted_arguments(argv: Sequence[str]) -> list[str]:
     return shown
 
 
+def surroundings() -> dict[str, object]:
+    """Machine with its load, versions and commit: what stands beside figures that are no run."""
+    return {
+        "machine": describe_machine() | {"load_average": load_average()},
+        "versions": package_versions(),
+        "commit": commit(),
+    }
+
+
 def redacted_options(options: Mapping[str, object]) -> dict[str, object]:
     """The options with the values of secret ones masked."""
     return {name: "***" if _SECRET.search(name) else value for name, value in options.items()}

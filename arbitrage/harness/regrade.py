@@ -107,7 +107,7 @@ def save(regrading: Regrading, path: str | os.PathLike[str]) -> None:
     Latencies, texts and steps stay as they are.
 
     Raises:
-        RunError: the verdicts are not this grader's, the run is not finished, or the folder cannot be written.
+        RunError: the verdicts are not this grader's, the rows have changed meanwhile, or the folder cannot be written.
     """
     folder = Path(path)
     if regrading.judge != "arbitrage":

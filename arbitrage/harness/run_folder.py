@@ -200,13 +200,22 @@ def write_json(file: Path, value: object) -> None:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Replace a file by `content`: readers see the old file or the new one, never half of one."""
+    """Replace a file by `content`: readers see the old file or the new one, never half of one.
+
+    Raises:
+        RunError: it cannot be written; the old file is as it was.
+    """
     draft = file.with_name(f"{file.name}.part")
-    with draft.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+    try:
+        with draft.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise RunError(f"{file}: cannot be written ({error.strerror or error}); it is as it was before") from error
 
 
 _ABSENT = object()

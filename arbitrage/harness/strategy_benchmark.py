@@ -84,8 +84,9 @@ class StrategyBenchmark:
             backend: as for a call.
             options: as for a call.
         """
-        plan, manifest = self._plan(strategies, backend, {**self._options, **options})
-        self._timed = next(iter(resolve_strategies(strategies)))
+        chosen = resolve_strategies(strategies)
+        plan, manifest = self._plan(chosen, backend, {**self._options, **options})
+        self._timed = next(iter(chosen))
         sitting = Sitting(plan, manifest, Instruments(), choose_progress(False), None)
         self._benchmark.group = (
             self._benchmark.group or f"{plan.dataset.name}, {manifest['request']['backend'] or 'models'}"
@@ -114,7 +115,7 @@ class StrategyBenchmark:
         }
 
     def _plan(
-        self, strategies: Sequence[str | Strategy], backend: str | Models | None, options: dict[str, Any]
+        self, strategies: Mapping[str, Strategy], backend: str | Models | None, options: dict[str, Any]
     ) -> tuple[Plan, dict[str, Any]]:
         backend = backend if backend is not None else self._backend
         dataset: DatasetLike = options.pop("dataset", "bundled")
@@ -143,12 +144,11 @@ class StrategyBenchmark:
         return plan, make_manifest(plan, backend=name, dataset=dataset, model_options=options, load=load, now=now)
 
     def _models(
-        self, backend: str, strategies: Sequence[str | Strategy], baseline: bool, options: Mapping[str, Any]
+        self, backend: str, strategies: Mapping[str, Strategy], baseline: bool, options: Mapping[str, Any]
     ) -> Models:
         from arbitrage.backends.loading import load_models
 
-        chosen = resolve_strategies(strategies).values()
-        roles = {need for strategy in chosen for need in strategy.requires if isinstance(need, Role)}
+        roles = {need for strategy in strategies.values() for need in strategy.requires if isinstance(need, Role)}
         if baseline:
             roles.add(Role.TARGET)
         key = (backend, sorted(roles), sorted(options.items(), key=lambda item: item[0]))

@@ -91,17 +91,21 @@ class FixedLength(DraftLength):
         """Nothing to learn."""
 
 
+_CLIP = 3.0
+"""Longest that one measurement may be, in usual times: a hiccup of the machine says nothing about the models."""
+
+
 class _Average:
     """A fading average that one hiccup of the machine cannot carry away."""
 
-    _FADING, _CLIP = 0.9, 3.0
+    _FADING = 0.9
 
     def __init__(self, prior: float) -> None:
         self._sum, self._weight = prior, 1.0
         self.value = prior
 
     def add(self, seen: float) -> None:
-        self._sum = self._FADING * self._sum + min(seen, self._CLIP * self.value)
+        self._sum = self._FADING * self._sum + min(seen, _CLIP * self.value)
         self._weight = self._FADING * self._weight + 1
         self.value = self._sum / self._weight
 
@@ -209,7 +213,8 @@ class AdaptiveLength(DraftLength):
         usual_draft, usual_pass = max(1, done.drafted) * self._draft.value, plain + done.drafted * self._further.value
         self._rounds += 1
         self._until_settling -= 1
-        self._time = self._FADING * self._time + min(pass_time, 3 * usual_pass) + min(draft_time, 3 * usual_draft)
+        spent = min(pass_time, _CLIP * usual_pass) + min(draft_time, _CLIP * usual_draft)
+        self._time = self._FADING * self._time + spent
         self._written = self._FADING * self._written + written
         if done.drafted:
             self._further.add(max(0.0, pass_time - plain) / done.drafted)

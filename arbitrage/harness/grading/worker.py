@@ -10,7 +10,11 @@ import os
 import signal
 import sys
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arbitrage.harness.grading.compat import Ruling
+    from arbitrage.harness.grading.equivalence import Decision
 
 READY = {"ready": True}
 """First line of every worker, and its word that a pause for loading is over."""
@@ -30,6 +34,8 @@ def main(memory_bytes: int) -> None:
     sys.setrecursionlimit(4000)
     _limit_memory(memory_bytes)
     try:
+        from arbitrage.harness.grading.compat import decide
+        from arbitrage.harness.grading.compat_values import same_value
         from arbitrage.harness.grading.equivalence import equivalent
         from arbitrage.harness.grading.expression import CALCULUS, algebra
     except (ImportError, MemoryError) as error:
@@ -39,11 +45,8 @@ def main(memory_bytes: int) -> None:
     loaded = False
     for line in requests:
         request: dict[str, Any] = json.loads(line)
-        if (
-            not request["mode"]
-            and not loaded
-            and CALCULUS.search("\n".join((*request["references"], request["answer"])))
-        ):
+        texts = "\n".join((*request["references"], request["answer"]))
+        if not loaded and not request["mode"] and CALCULUS.search(texts):
             _send(replies, LOADING)
             algebra.load()
             loaded = True
@@ -51,8 +54,9 @@ def main(memory_bytes: int) -> None:
         _arm(request["limit_s"])
         tolerance = request["tolerance"]
         try:
+            decision: Decision | Ruling
             if request["mode"]:
-                reply = _by_compat(request["references"][0], request["answer"])
+                decision = decide(request["answer"], request["references"][0], same_value)
             else:
                 decision = equivalent(
                     request["references"],
@@ -60,58 +64,13 @@ def main(memory_bytes: int) -> None:
                     tolerance=None if tolerance is None else Fraction(tolerance),
                     unit=request["unit"],
                 )
-                reply = {"equal": decision.equal, "method": decision.method, "reason": decision.reason}
+            reply = {"equal": decision.equal, "method": decision.method, "reason": decision.reason}
         except MemoryError:
             reply = {"equal": False, "method": "limit", "reason": "the comparison ran out of memory"}
         except Exception as error:  # a fault of the grader must cost one verdict and not the run
             reply = {"equal": False, "method": "fault", "reason": f"the comparison failed with {type(error).__name__}"}
         _arm(0)
         _send(replies, {"id": request["id"], **reply})
-
-
-def _by_compat(reference: str, answer: str) -> dict[str, Any]:
-    """The reply by the rules of `compat`, which leave the comparison of values to our own reader and arithmetic."""
-    from arbitrage.harness.grading import compat
-    from arbitrage.harness.grading.equivalence import compare
-    from arbitrage.harness.grading.equivalence.decision import Context
-    from arbitrage.harness.grading.equivalence.expressions import agree, constant, same_expression
-    from arbitrage.harness.grading.expression import (
-        Node,
-        TooLargeError,
-        UndefinedError,
-        UnreadableError,
-        number,
-        read,
-        symbols,
-    )
-
-    def placed(node: Node, names: list[str], turn: int) -> Node:
-        """The tree with a complex number in place of each letter."""
-        if node.op == "sym" and node.name in names:
-            k = names.index(node.name) + turn
-            imaginary = Node("mul", (number(Fraction(3 * k + 2, 7)), Node("sym", name="i")))
-            return Node("add", (number(Fraction(-5 * k - 3, 11)), imaginary))
-        return Node(node.op, tuple(placed(arg, names, turn) for arg in node.args), node.name, node.value)
-
-    def same_off_the_line(left: Node, right: Node) -> bool:
-        """Whether two trees also agree at complex values of their letters, as far as they have values there."""
-        names = sorted(symbols(left) | symbols(right))
-        try:
-            return all(agree(*(constant(placed(node, names, turn)) for node in (left, right))) for turn in range(3))
-        except (UndefinedError, TooLargeError):
-            return True
-
-    def same(a: str, b: str) -> bool:
-        try:
-            left, right = read(a), read(b)
-            if same_expression(left, right, Context(compare)).equal:
-                return left == right or same_off_the_line(left, right)
-            return compat.close(float(constant(left)), float(constant(right)))
-        except (UnreadableError, UndefinedError, TooLargeError, TypeError, OverflowError):
-            return False  # a TypeError: the value is not real
-
-    ruling = compat.decide(answer, reference, same)
-    return {"equal": ruling.equal, "method": ruling.method, "reason": ruling.reason}
 
 
 def _private_pipes() -> tuple[Any, Any]:

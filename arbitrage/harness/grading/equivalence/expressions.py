@@ -277,8 +277,7 @@ def _points(names: list[str], discrete: frozenset[str]) -> Iterator[Point]:
 
 def _in_radians(a: Measure, b: Measure, left: Node, right: Node) -> tuple[Node, Node] | None:
     """Both sides in radians when one says radians and the other degrees; None otherwise."""
-    kinds = [part.unit[0] if part.unit else "angle" if "degree" in operations(node) else ""
-             for part, node in ((a, left), (b, right))]  # fmt: skip
+    kinds = _measured(a, left), _measured(b, right)
     if sorted(kinds) != ["angle", "arc"]:
         return None
     turn = Node("div", (Node("sym", name=r"\pi"), number(180)))
@@ -287,11 +286,15 @@ def _in_radians(a: Measure, b: Measure, left: Node, right: Node) -> tuple[Node, 
 
 def _contradict(a: Measure, b: Measure, left: Node, right: Node) -> bool:
     """Whether both sides say what they measure, and one of them by a percent or degree sign that the other lacks."""
-    first, second = (
-        "percent" if part.percent else part.unit[0] if part.unit else "angle" if "degree" in operations(node) else ""
-        for part, node in ((a, left), (b, right))
-    )
+    first, second = _measured(a, left), _measured(b, right)
     return bool(first and second) and first != second and not (a.unit and b.unit)
+
+
+def _measured(part: Measure, node: Node) -> str:
+    """What a side says that it measures, by a unit or a sign; empty when it does not say."""
+    if part.percent:
+        return "percent"
+    return part.unit[0] if part.unit else "angle" if "degree" in operations(node) else ""
 
 
 def _other_readings(a: Measure, b: Measure, left: Node, right: Node, context: Context) -> Iterator[tuple[Node, Node]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from arbitrage.errors import RunError
-from arbitrage.harness.assertions import latency_ratio
 from arbitrage.harness.comparison import Comparison, Versus, load_comparison
 from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.rows import Row
@@ -136,13 +135,12 @@ class Condition:
 def _contrast(
     first: BenchmarkResult, second: BenchmarkResult, name: str, other: str, notes: tuple[str, ...]
 ) -> Contrast:
-    versus = Versus.of(second.rows, first.rows)
+    versus, reverse = Versus.of(second.rows, first.rows), Versus.of(first.rows, second.rows)
     if versus is None:
         raise RunError(f"{name} and {other} have no problem in common")
     earlier = {(row.problem_id, row.repeat): row for row in first.rows}
     keyed = ((row, (row.problem_id, row.repeat)) for row in second.rows)
     pairs = [(earlier[key], row) for row, key in keyed if key in earlier]
-    timed = any(not a.failed and not b.failed for a, b in pairs)
     parted = [place for a, b in pairs if (place := _divergence(a, b)) is not None]
     return Contrast(
         first=name,
@@ -150,7 +148,7 @@ def _contrast(
         problems=versus.problems,
         accuracy_difference=versus.accuracy_difference,
         mcnemar_p=versus.mcnemar_p,
-        latency_ratio=latency_ratio(second, first) if timed else None,
+        latency_ratio=None if reverse is None else reverse.speed_up,
         same_text=versus.identical_share,
         first_divergence=float(np.median(parted)) if parted else None,
         flips=tuple(

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from arbitrage.cli.app import app
 from arbitrage.errors import RunError
 from arbitrage.harness.assertions import assert_faster, assert_not_slower
-from arbitrage.harness.compare import Condition, compare_runs
 from arbitrage.harness.comparison import load_comparison
+from arbitrage.harness.contrast import Condition, compare_runs
 from arbitrage.harness.runner import Instruments, run_comparison
 from arbitrage.interfaces import Models, Strategy
 from arbitrage.types import EndReason, Generation, Problem
