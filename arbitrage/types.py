@@ -108,6 +108,12 @@ class StepRecord:
     """The draft's version, when the target's was committed instead."""
     latency_s: float = 0.0
     """Wall-clock seconds for the whole step, discarded attempts included."""
+    time_s: Mapping[str, float] = field(default_factory=dict)
+    """Of these, the seconds inside model calls, by component: draft, target, prm, router."""
+    router_score: float | None = None
+    """Router's opinion of the draft's version in [0, 1]; None when nobody asked."""
+    unused_target_text: str | None = None
+    """The target's version, when it was written and the draft's was committed all the same."""
 
     @property
     def escalated(self) -> bool:

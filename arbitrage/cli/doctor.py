@@ -21,7 +21,7 @@ Mark = Literal["ok", "warn", "missing"]
 Finding = tuple[Mark, str, str]
 """How it stands, what it is about, what was found."""
 
-CORE = ("numpy", "mpmath", "sympy", "latex2sympy2_extended", "pluggy", "pydantic", "typer", "rich")
+CORE = ("numpy", "mpmath", "sympy", "latex2sympy2_extended", "pluggy", "pydantic", "pyyaml", "scipy", "typer", "rich")
 EXTRAS = {
     "hf": ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
     "report": ("matplotlib",),

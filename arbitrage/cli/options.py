@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from arbitrage.interfaces import Settings
+    from arbitrage.interfaces import Settings, Strategy
 
 STRATEGY_HELP = (
     "Names with commas between them; parameters after a colon, joined by plus signs: "
@@ -43,9 +46,80 @@ MaxSteps = Annotated[int, typer.Option(min=1, help="Step budget of a solution.")
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
 TopK = Annotated[int, typer.Option(min=0, help="Sample among the k likeliest tokens; 0: among all.")]
 TopP = Annotated[float, typer.Option(help="Sample among the likeliest tokens that hold this much probability.")]
+AnswerStop = Annotated[
+    bool, typer.Option("--answer-stop", help="End a solution with the step that completes a boxed answer.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")]
+Dataset = Annotated[str, typer.Option(help="A name (see `arbitrage ls datasets`) or the path of a JSONL file.")]
+Data = Annotated[
+    Path | None, typer.Option(help="File or folder to read a named data set from; default: $ARBITRAGE_DATA.")
+]
+Repeats = Annotated[int, typer.Option(min=1, help="How often each problem is solved by each strategy.")]
+WarmUp = Annotated[int, typer.Option(min=0, help="Problems solved before the measured ones, by each strategy.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for rows, manifest, table and plot; default: runs/<time>.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML or TOML file with any of these options (`max_tokens: 512`); flags go before it. Every run writes "
+        "its own as config.yaml."
+    ),
+]
 
 
-def settings(max_tokens: int, max_steps: int, temperature: float, top_k: int, top_p: float) -> Settings:
+def resolved(context: typer.Context, config: Path | None) -> dict[str, Any]:
+    """The values of a command's options: what was typed, then what the configuration says, then the defaults.
+
+    Raises:
+        ConfigError: the configuration cannot be read, or has a key that this command does not know.
+    """
+    values = dict(context.params)
+    if config is None:
+        return values
+    from arbitrage.harness.config import ConfigError, load_config
+
+    for key, value in load_config(config).items():
+        if key not in values:
+            raise ConfigError(f"{config}: `arbitrage {context.info_name}` has no {key!r}")
+        source = context.get_parameter_source(key)
+        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
+            values[key] = value
+    return values
+
+
+def folder(values: Mapping[str, Any]) -> Path:
+    """Where the run goes."""
+    return Path(values["out"] or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S"))
+
+
+def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `run_comparison` takes, but for strategies and folder."""
+    budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop")
+    same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "draft", "target", "prm", "router", "threads")
+    return {
+        **{name: values[name] for name in same},
+        "dataset_path": values["data"],
+        "settings": settings(**{name: values[name] for name in budget}),
+        "dtype": None if values["dtype"] is None else Dtype(values["dtype"]).value,
+    }
+
+
+def strategies(told: str | list[str] | dict[str, str]) -> list[Strategy] | dict[str, Strategy]:
+    """The strategies that a command line or a configuration names; a mapping gives them labels.
+
+    Raises:
+        ArbitrageError: one cannot be made.
+    """
+    from arbitrage.registry import registry
+    from arbitrage.strategy_specs import parse_strategies, parse_strategy
+
+    if isinstance(told, dict):
+        return {label: parse_strategy(spec, registry()) for label, spec in told.items()}
+    return parse_strategies(told if isinstance(told, str) else ",".join(told), registry())
+
+
+def settings(
+    max_tokens: int, max_steps: int, temperature: float, top_k: int, top_p: float, answer_stop: bool = False
+) -> Settings:
     """The run's settings.
 
     Raises:
@@ -58,4 +132,4 @@ def settings(max_tokens: int, max_steps: int, temperature: float, top_k: int, to
         sampling = Sampling(temperature, top_k, top_p)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    return Settings(max_tokens=max_tokens, max_steps=max_steps, sampling=sampling)
+    return Settings(max_tokens=max_tokens, max_steps=max_steps, sampling=sampling, answer_stop=answer_stop)

@@ -16,6 +16,7 @@ from arbitrage.harness import run_folder, statistics
 from arbitrage.harness.results import BenchmarkResult, problem_groups
 from arbitrage.harness.rows import Row, WarmUp
 from arbitrage.harness.statistics import Estimate
+from arbitrage.types import Problem
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,7 +59,7 @@ class Versus:
         timed = [(row, other) for row, other in pairs if not row.failed and not other.failed]
         return cls(
             problems=len(set(groups)),
-            accuracy_difference=statistics.mean_difference(right, base_right, groups),
+            accuracy_difference=statistics.accuracy_difference(right, base_right, groups),
             mcnemar_p=statistics.mcnemar(right, base_right, groups),
             speed_up=_speed_up(timed, "mean"),
             median_speed_up=_speed_up(timed, "median"),
@@ -76,6 +77,8 @@ class Comparison(Mapping[str, BenchmarkResult]):
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     complete: bool = True
     """Whether every row of the plan is there."""
+    problems: Mapping[str, Problem] = field(default_factory=dict, repr=False)
+    """What was solved, by id; empty when a folder of an early version does not tell."""
 
     @classmethod
     def of(cls, result: BenchmarkResult) -> Comparison:
@@ -85,11 +88,16 @@ class Comparison(Mapping[str, BenchmarkResult]):
         identity = dict(result.manifest.get("identity", {}))  # type: ignore[call-overload]
         identity["strategies"] = {label: dict(one.description) for label, one in results.items()}
         rows = sum(len(one.rows) for one in found)
-        return cls(results, {**result.manifest, "identity": identity, "rows": rows})
+        return cls(results, {**result.manifest, "identity": identity, "rows": rows}, problems=result.problems)
 
     @classmethod
     def from_rows(
-        cls, manifest: Mapping[str, Any], rows: Iterable[Row], warm_ups: Iterable[WarmUp] = (), complete: bool = True
+        cls,
+        manifest: Mapping[str, Any],
+        rows: Iterable[Row],
+        warm_ups: Iterable[WarmUp] = (),
+        complete: bool = True,
+        problems: Mapping[str, Problem] | None = None,
     ) -> Comparison:
         """Sort rows by strategy.
 
@@ -98,7 +106,9 @@ class Comparison(Mapping[str, BenchmarkResult]):
             rows: of all strategies.
             warm_ups: of all strategies.
             complete: whether the rows are all there.
+            problems: what was solved, by id.
         """
+        problems = problems or {}
         by_label: dict[str, list[Row]] = {label: [] for label in manifest["identity"]["strategies"]}
         for row in rows:
             by_label.setdefault(row.strategy, []).append(row)
@@ -115,11 +125,12 @@ class Comparison(Mapping[str, BenchmarkResult]):
                 manifest=manifest,
                 warm_ups=tuple(one for one in warmed if one.strategy == label),
                 baseline=baseline,
+                problems=problems,
             )
             if baseline is None and result.name == BASELINE:
                 baseline = result
             results[label] = result
-        return cls(results, manifest, complete)
+        return cls(results, manifest, complete, problems)
 
     def __getitem__(self, label: str) -> BenchmarkResult:
         return self.results[label]
@@ -188,7 +199,8 @@ class Comparison(Mapping[str, BenchmarkResult]):
         """
         folder = Path(path)
         keys = [row.key for result in self.values() for row in result.rows]
-        with run_folder.open_run(folder, self.manifest, keys, resume=(folder / run_folder.MANIFEST).exists()) as run:
+        there = (folder / run_folder.MANIFEST).exists()
+        with run_folder.open_run(folder, self.manifest, keys, self.problems.values(), resume=there) as run:
             stored = {row.key for row in run.rows()}
             warmed = run.warm_ups()
             for result in self.values():
@@ -222,7 +234,8 @@ def load_comparison(path: str | os.PathLike[str]) -> Comparison:
         raise RunError(f"{folder / run_folder.MANIFEST} lists no strategies or rows; it is not a manifest of a run")
     rows = run_folder.read_rows(folder)
     rows.sort(key=lambda row: row.repeat)
-    return Comparison.from_rows(manifest, rows, run_folder.read_warm_ups(folder), complete=len(rows) >= planned)
+    warm_ups, problems = run_folder.read_warm_ups(folder), run_folder.read_problems(folder)
+    return Comparison.from_rows(manifest, rows, warm_ups, len(rows) >= planned, problems)
 
 
 def _speed_up(pairs: list[tuple[Row, Row]], of: statistics.Centre) -> Estimate | None:

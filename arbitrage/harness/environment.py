@@ -102,6 +102,18 @@ def package_versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
     return versions
 
 
+def distribution_version(name: str) -> str | None:
+    """Version of an installed distribution; this package's own also where it runs from its source."""
+    import arbitrage
+
+    if name == "arbitrage":
+        return arbitrage.__version__
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def commit(package: Path | None = None) -> dict[str, object] | None:
     """Commit of the package's source, and whether files were changed since; None unless it runs from a checkout."""
     root = (package or Path(__file__).resolve().parents[1]).parent

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
@@ -25,6 +25,10 @@ from arbitrage.harness.run_folder import SCHEMA, Manifest, to_json
 from arbitrage.interfaces import Models, Settings, Strategy
 from arbitrage.requirements import check_requirements, shares_tokenizer
 from arbitrage.types import Problem, Role
+
+if TYPE_CHECKING:
+    from arbitrage.interfaces import Backend
+    from arbitrage.registry import Kind, Registry
 
 Strategies = str | Strategy | Sequence[str | Strategy] | Mapping[str, str | Strategy]
 """One strategy or several, by name (`rsd`, `rsd:threshold=0.5`) or as objects; a mapping gives them labels."""
@@ -215,6 +219,7 @@ def make_manifest(
             "limited_to": data.limited_to,
         },
         "request": _request(plan, backend, dataset, model_options),
+        "entry_points": _entry_points(plan, backend),
         "sessions": [
             {
                 "started": now.isoformat(),
@@ -298,6 +303,32 @@ def _prompt_hashes(plan: Plan) -> dict[str, str]:
             ids = plan.models.settings.prompt(plan.dataset[0].problem, plan.models.language(role))
             hashes[role.value] = hashlib.sha256(json.dumps([int(token) for token in ids]).encode()).hexdigest()
     return hashes
+
+
+def _entry_points(plan: Plan, backend: str | None) -> dict[str, dict[str, object]]:
+    """Where the code of strategies and backends came from; objects handed in are known by their class."""
+    from arbitrage.registry import registry
+
+    names = registry()
+    described = [
+        plan.models.language(role).describe() for role in (Role.DRAFT, Role.TARGET) if role in plan.models.roles()
+    ]
+    backends = {backend, *(told.get("backend") for told in described)} & set(names.names("backend"))
+    return {
+        "strategies": {label: _origin(names, "strategy", one) for label, one in plan.strategies.items()},
+        "backends": {str(name): _origin(names, "backend", names.backend(str(name))) for name in backends},
+    }
+
+
+def _origin(names: Registry, kind: Kind, thing: Strategy | Backend) -> dict[str, object]:
+    entry = next((entry for entry in names.entries(kind) if entry.name == thing.name), None)
+    known = entry is not None and isinstance(entry.load(), type) and type(thing) is entry.load()
+    return {
+        "class": f"{type(thing).__module__}:{type(thing).__qualname__}",
+        "registered": entry.target if entry and known and isinstance(entry.target, str) else None,
+        "plugin": entry.plugin if entry and known else None,
+        "version": environment.distribution_version(entry.plugin) if entry and known else None,
+    }
 
 
 def _request(

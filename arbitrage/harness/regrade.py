@@ -17,7 +17,7 @@ from arbitrage.harness.comparison import Comparison, load_comparison
 from arbitrage.harness.datasets import is_name, load_dataset
 from arbitrage.harness.grading import GRADER, Verdict, grade
 from arbitrage.harness.rows import Row, RowStatus
-from arbitrage.harness.run_folder import read_manifest, replace_rows
+from arbitrage.harness.run_folder import PROBLEMS, read_manifest, replace_rows
 from arbitrage.types import Problem
 
 Judge = Literal["stored", "arbitrage", "qwen"]
@@ -65,8 +65,8 @@ def regrade(
         path: the run folder.
         judge: whose verdicts are wanted.
         against: whose verdicts they are compared with.
-        dataset_path: the data set's file, for its rules; None takes the one of the run. A run on problems that no file
-            holds is graded by the references in its rows.
+        dataset_path: the data set's file, for its rules; None takes those that the run stored, or in folders of schema
+            1 its data set; where neither is there, the references in the rows are used alone.
         timeout_s: seconds for one comparison of answers.
         progress: told after each row how many are done, and of how many.
 
@@ -79,7 +79,11 @@ def regrade(
         if name not in get_args(Judge):
             raise ValueError(f"no judge named {name!r}; there are {', '.join(get_args(Judge))}")
     stored = load_comparison(path)
-    problems, rules_from = _problems(Path(path), dataset_path)
+    rules_from: str | None
+    if stored.problems and dataset_path is None:
+        problems, rules_from = stored.problems, str(Path(path) / PROBLEMS)
+    else:
+        problems, rules_from = _problems(Path(path), dataset_path)
     rows = [row for label in stored for row in stored[label].rows]
     missing = sorted({row.problem_id for row in rows} - problems.keys()) if problems else []
     if any(row.problem_id in problems and row.reference != problems[row.problem_id].answer for row in rows):
@@ -153,4 +157,4 @@ def _judged(row: Row, problem: Problem | None, judge: Judge, timeout_s: float) -
 
 
 def _like(comparison: Comparison, rows: Sequence[Row]) -> Comparison:
-    return Comparison.from_rows(comparison.manifest, rows, complete=comparison.complete)
+    return Comparison.from_rows(comparison.manifest, rows, complete=comparison.complete, problems=comparison.problems)

@@ -5,7 +5,7 @@ The manifest is input: it can only name registered strategies, and give them par
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from arbitrage.errors import ArbitrageError, RunError
 from arbitrage.harness.run_folder import MANIFEST, read_manifest
 from arbitrage.interfaces import Settings, Strategy
 from arbitrage.sampling import Sampling
+
+RUNS_FOREIGN_CODE = ("trust_remote_code", "allow_pickle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Request:
     model_options: Mapping[str, object]
     given_objects: bool
     """Whether models were handed in as objects, which a file cannot hold."""
+    runs_foreign_code: Sequence[str]
+    """Options that were on and let a checkpoint run its own code: a folder cannot ask for them, only the caller."""
 
 
 def stored_request(folder: Path) -> Request:
@@ -57,7 +61,12 @@ def stored_request(folder: Path) -> Request:
             repeats=identity["repeats"],
             warmup=request["warmup"],
             settings=Settings(sampling=sampling, **settings),
-            model_options={name: value for name, value in request["model_options"].items() if value != "***"},
+            model_options={
+                name: value
+                for name, value in request["model_options"].items()
+                if value != "***" and name not in RUNS_FOREIGN_CODE
+            },
+            runs_foreign_code=sorted(name for name in RUNS_FOREIGN_CODE if request["model_options"].get(name)),
             given_objects=bool(request["given_objects"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -17,7 +17,7 @@ import numpy as np
 
 from arbitrage.harness.rows import Row, RowStatus, WarmUp
 from arbitrage.harness.statistics import Estimate, mean_estimate, wilson
-from arbitrage.types import StepRecord
+from arbitrage.types import Problem, StepRecord
 
 __all__ = ["BenchmarkResult", "LatencySummary", "Row", "RowStatus", "WarmUp", "problem_groups"]
 
@@ -66,6 +66,8 @@ class BenchmarkResult:
     warm_ups: tuple[WarmUp, ...] = field(default=(), repr=False)
     baseline: BenchmarkResult | None = field(default=None, repr=False)
     """The target-only result of the same run; None when there was no target."""
+    problems: Mapping[str, Problem] = field(default_factory=dict, repr=False)
+    """What was solved, by id."""
 
     @property
     def name(self) -> str:

@@ -1,21 +1,21 @@
 """One row: everything that is kept about one problem, solved once by one strategy, and its form on disk.
 
-Rows read back are checked field by field; what a folder from elsewhere contains is data and never code.
+On disk the steps of a row are lines of their own. What is read back is checked field by field; what a folder from
+elsewhere contains is data and never code.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from arbitrage.errors import RunError
-from arbitrage.types import EndReason, StepRecord
+from arbitrage.types import EndReason, Problem, StepRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -145,31 +145,92 @@ def checked(row: Row) -> Row:
     """
     import pydantic
 
-    adapter = _row_adapter()
+    adapter = _adapter(Row)
     try:
         return adapter.validate_python(_storable(adapter.dump_python(row, warnings=False)))
     except pydantic.ValidationError as error:
         raise TypeError(f"the strategy's Generation is malformed: {_first_problem(error)}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRow(Row):
+    """A row as it lies on disk: its steps stand elsewhere, here is how many there are."""
+
+    step_count: int | None = None
+    """None in rows of schema 1, which hold their steps themselves."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
+
+    def whole(self, steps: Sequence[StepRecord]) -> Row | None:
+        """The row with its steps; None when they are not all there."""
+        if self.step_count is None:
+            steps = self.steps
+        elif len(steps) != self.step_count:
+            return None
+        given = {one.name: getattr(self, one.name) for one in fields(Row)}
+        return Row(**{**given, "steps": tuple(steps)})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep(StepRecord):
+    """A step as it lies on disk: with the row that it belongs to."""
+
+    strategy: str = field(kw_only=True)
+    problem_id: str = field(kw_only=True)
+    repeat: int = field(kw_only=True)
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
+
+    @property
+    def key(self) -> Key:
+        """Key of the row."""
+        return (self.strategy, self.problem_id, self.repeat)
+
+    @property
+    def record(self) -> StepRecord:
+        """The step alone."""
+        return StepRecord(**_step_fields(self))
+
+
 def row_to_json(row: Row) -> bytes:
-    """One line of JSON, newline included. Derived numbers stand in it too, for readers without this package."""
+    """One line of JSON, newline included, without the steps. Derived numbers help readers without this package."""
     derived = {name: getattr(row, name) for name in ("correct", "tokens", "accepted_steps", "escalated_steps")}
-    return _row_adapter().dump_json(row)[:-1] + b"," + json.dumps(derived, separators=(",", ":")).encode()[1:] + b"\n"
+    derived["step_count"] = len(row.steps)
+    told = _adapter(Row).dump_json(row, exclude={"steps"})
+    return told[:-1] + b"," + json.dumps(derived, separators=(",", ":")).encode()[1:] + b"\n"
 
 
-def row_from_json(line: bytes, where: str) -> Row:
+def steps_to_json(row: Row) -> bytes:
+    """One line of JSON for each step of the row."""
+    strategy, problem_id, repeat = row.key
+    adapter = _adapter(StoredStep)
+    stored = (
+        StoredStep(**_step_fields(step), strategy=strategy, problem_id=problem_id, repeat=repeat) for step in row.steps
+    )
+    return b"".join(adapter.dump_json(step) + b"\n" for step in stored)
+
+
+def row_from_json(line: bytes, where: str) -> StoredRow:
     """Read a row back.
 
     Raises:
         RunError: the line is not a row; the message starts with `where`.
     """
-    return _from_json(_row_adapter(), line, where)
+    return _from_json(_adapter(StoredRow), line, where)
+
+
+def step_from_json(line: bytes, where: str) -> StoredStep:
+    """Read a step back.
+
+    Raises:
+        RunError: the line is not a step; the message starts with `where`.
+    """
+    return _from_json(_adapter(StoredStep), line, where)
 
 
 def warm_up_to_json(warm_up: WarmUp) -> bytes:
     """One line of JSON, newline included."""
-    return _warm_up_adapter().dump_json(warm_up) + b"\n"
+    return _adapter(WarmUp).dump_json(warm_up) + b"\n"
 
 
 def warm_up_from_json(line: bytes, where: str) -> WarmUp:
@@ -178,7 +239,21 @@ def warm_up_from_json(line: bytes, where: str) -> WarmUp:
     Raises:
         RunError: the line is not a warm-up; the message starts with `where`.
     """
-    return _from_json(_warm_up_adapter(), line, where)
+    return _from_json(_adapter(WarmUp), line, where)
+
+
+def problem_to_json(problem: Problem) -> bytes:
+    """One line of JSON, newline included; reference solutions stay with the data set."""
+    return _adapter(Problem).dump_json(problem, exclude={"solution"}) + b"\n"
+
+
+def problem_from_json(line: bytes, where: str) -> Problem:
+    """Read a problem back.
+
+    Raises:
+        RunError: the line is not a problem; the message starts with `where`.
+    """
+    return _from_json(_adapter(Problem), line, where)
 
 
 def _storable(value: object) -> object:
@@ -199,7 +274,7 @@ def _from_json(adapter: TypeAdapter[Record], line: bytes, where: str) -> Record:
     try:
         return adapter.validate_json(line)
     except pydantic.ValidationError as error:
-        raise RunError(f"{where}: not a row of this version ({_first_problem(error)}); use a new folder") from error
+        raise RunError(f"{where}: not a line of this version ({_first_problem(error)}); use a new folder") from error
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -208,15 +283,16 @@ def _first_problem(error: ValidationError) -> str:
     return f"{first['msg']}{f' in {field_name!r}' if field_name else ''}"
 
 
-@functools.cache
-def _row_adapter() -> TypeAdapter[Row]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Row)
+def _step_fields(step: StepRecord) -> dict[str, Any]:
+    return {one.name: getattr(step, one.name) for one in fields(StepRecord)}
 
 
-@functools.cache
-def _warm_up_adapter() -> TypeAdapter[WarmUp]:
-    from pydantic import TypeAdapter
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
-    return TypeAdapter(WarmUp)
+
+def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+    if kind not in _ADAPTERS:
+        from pydantic import TypeAdapter
+
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

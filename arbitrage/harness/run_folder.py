@@ -1,9 +1,13 @@
 """A run on disk: manifest first, then one line a row, then a summary. Knows files; runs and grades nothing.
 
 manifest.json   what was asked, on what it ran; `identity` holds everything that changes what a row says
+problems.jsonl  the problems with their references and rules
 rows.jsonl      one line per strategy, problem and repeat, flushed to disk the moment it is done
+steps.jsonl     the trace: one line per step, on disk before the row that it belongs to
 warmup.jsonl    warm-up solutions
 summary.json    written at the end, also when the run is stopped
+
+docs/schema.md has every field.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -21,18 +26,25 @@ from arbitrage.harness.rows import (
     Key,
     Row,
     WarmUp,
+    problem_from_json,
+    problem_to_json,
     row_from_json,
     row_to_json,
+    step_from_json,
+    steps_to_json,
     warm_up_from_json,
     warm_up_to_json,
 )
+from arbitrage.types import Problem, StepRecord
 
 MANIFEST = "manifest.json"
+PROBLEMS = "problems.jsonl"
 ROWS = "rows.jsonl"
+STEPS = "steps.jsonl"
 WARM_UPS = "warmup.jsonl"
 SUMMARY = "summary.json"
-SCHEMA = 1
-"""Version of the folder's layout and of the row."""
+SCHEMA = 2
+"""Version of the folder's layout and of its lines. Schema 1, steps inside the rows and no problems, is read too."""
 
 Manifest = dict[str, Any]
 Record = TypeVar("Record")
@@ -48,6 +60,8 @@ class RunFolder:
 
     def append(self, row: Row) -> None:
         """Store a row; when this returns it is on disk."""
+        if row.steps:
+            _append(self.path / STEPS, steps_to_json(row))
         _append(self.path / ROWS, row_to_json(row))
 
     def append_warm_up(self, warm_up: WarmUp) -> None:
@@ -65,17 +79,23 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_run(
-    path: str | os.PathLike[str], manifest: Mapping[str, Any], keys: Collection[Key], *, resume: bool
+    path: str | os.PathLike[str],
+    manifest: Mapping[str, Any],
+    keys: Collection[Key],
+    problems: Iterable[Problem],
+    *,
+    resume: bool,
 ) -> Iterator[RunFolder]:
     """Open a folder for writing: a new one, or with `resume` one that holds the same run.
 
-    The manifest is on disk when this returns. Resuming adds this sitting to the manifest's `sessions`, and drops a last
-    line that was cut while it was written.
+    The manifest is on disk when this returns. Resuming adds this sitting to the manifest's `sessions`, and drops what
+    was cut while it was written: half a line, a row without all of its steps, steps without their row.
 
     Args:
         path: the folder; made when absent.
         manifest: what would be written for a new run; `identity` is compared when resuming.
         keys: the rows that this run consists of.
+        problems: what is solved.
         resume: continue the run in the folder, if there is one.
 
     Raises:
@@ -93,6 +113,7 @@ def open_run(
             if (folder / ROWS).exists():
                 raise RunError(f"{folder} holds rows but no {MANIFEST}; choose another folder")
             fresh = dict(manifest)
+            write_whole(folder / PROBLEMS, b"".join(map(problem_to_json, problems)))
             write_json(stored, fresh)
             yield RunFolder(folder, fresh)
             return
@@ -103,11 +124,13 @@ def open_run(
             )
         found = read_manifest(folder)
         check_same_run(found.get("identity"), manifest["identity"], folder)
-        for name in (ROWS, WARM_UPS):
-            _drop_cut_line(folder / name)
         strange = {row.key for row in read_rows(folder)} - set(keys)
         if strange:
             raise RunError(f"{folder / ROWS}: row {min(strange)} does not belong to this run; use a new folder")
+        _drop_unfinished(folder)
+        if not (folder / PROBLEMS).exists():
+            write_whole(folder / PROBLEMS, b"".join(map(problem_to_json, problems)))
+        found["schema"] = SCHEMA
         found["sessions"] = _sessions(found.get("sessions", []), manifest.get("sessions", []))
         write_json(stored, found)
         yield RunFolder(folder, found)
@@ -136,34 +159,58 @@ def read_manifest(folder: Path) -> Manifest:
         RunError: there is none, or it cannot be read.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError as error:
+        manifest = json.loads(_content(folder / MANIFEST))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{folder} holds no run ({MANIFEST} is missing); check the path") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{folder / MANIFEST} cannot be read: {error}") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("identity"), dict):
         raise RunError(f"{folder / MANIFEST} is not a manifest of this package")
     schema = manifest.get("schema")
-    if schema != SCHEMA:
+    if schema not in range(1, SCHEMA + 1):
         raise RunError(
-            f"{folder / MANIFEST} has schema {schema!r}, this version reads {SCHEMA}; use a matching version"
+            f"{folder / MANIFEST} has schema {schema!r}, this version reads 1 to {SCHEMA}; use a matching version"
         )
+    from arbitrage.harness.manifest import check_manifest
+
+    check_manifest(manifest, str(folder / MANIFEST))
     return manifest
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of a run; a last line that was cut while it was written is left out.
+    """The rows of a run with their steps; what was cut while it was written is left out.
 
     Raises:
-        RunError: a line is not a row, or a row is there twice.
+        RunError: a line is not a row or a step, a row is there twice, or there are no steps at all.
     """
-    rows = _records(folder / ROWS, row_from_json)
-    seen: set[Key] = set()
-    for row in rows:
-        if row.key in seen:
-            raise RunError(f"{folder / ROWS}: row {row.key} is there twice; use a new folder")
-        seen.add(row.key)
-    return rows
+    stored = _records(folder / ROWS, row_from_json)
+    if any(row.step_count for row in stored) and not (folder / STEPS).exists():
+        raise RunError(f"{folder} lacks {STEPS}, the trace that its rows belong to; copy the whole folder")
+    steps: dict[Key, list[StepRecord]] = {}
+    for step in _records(folder / STEPS, step_from_json):
+        steps.setdefault(step.key, []).append(step.record)
+    rows: dict[Key, Row] = {}
+    unfinished: set[Key] = set()  # only at the end: what comes later was written later
+    for told in stored:
+        row = told.whole(steps.get(told.key, ()))
+        if told.key in rows or told.key in unfinished:
+            raise RunError(f"{folder / ROWS}: row {told.key} is there twice; use a new folder")
+        if row is None:
+            unfinished.add(told.key)
+        elif unfinished:
+            raise RunError(f"{folder / STEPS} does not hold the steps of row {min(unfinished)}; use a new folder")
+        else:
+            rows[told.key] = row
+    return list(rows.values())
+
+
+def read_problems(folder: Path) -> dict[str, Problem]:
+    """The problems of a run by id; empty in folders of schema 1.
+
+    Raises:
+        RunError: a line is not a problem.
+    """
+    return {problem.id: problem for problem in _records(folder / PROBLEMS, problem_from_json)}
 
 
 def read_warm_ups(folder: Path) -> list[WarmUp]:
@@ -292,15 +339,31 @@ def _records(file: Path, read: Callable[[bytes, str], Record]) -> list[Record]:
 
 def _whole_lines(file: Path) -> Sequence[bytes]:
     """Lines that were written to their end."""
-    return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    return _content(file).split(b"\n")[:-1] if file.exists() else []
 
 
-def _drop_cut_line(file: Path) -> None:
-    if file.exists():
-        content = file.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(file, whole)
+def _content(file: Path) -> bytes:
+    """The bytes of a regular file: a folder from elsewhere may hold pipes and devices, which never end."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise RunError(f"{file} is not a regular file; look at what is in this folder")
+    return file.read_bytes()
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Leave whole lines, rows that have all of their steps, and steps that have a row."""
+    finished = {row.key for row in read_rows(folder)}
+
+    def row_stays(line: bytes) -> bool:
+        return row_from_json(line, ROWS).key in finished
+
+    def step_stays(line: bytes) -> bool:
+        return step_from_json(line, STEPS).key in finished
+
+    for name, stays in ((ROWS, row_stays), (STEPS, step_stays), (WARM_UPS, bool)):
+        file = folder / name
+        kept = b"".join(line + b"\n" for line in _whole_lines(file) if line.strip() and stays(line))
+        if file.exists() and kept != _content(file):
+            write_whole(file, kept)
 
 
 @contextlib.contextmanager

@@ -178,7 +178,10 @@ def run_comparison(
     shown = choose_progress(progress)
     if out is None:
         return Sitting(plan, manifest, tools, shown, None).execute()
-    with open_run(out, manifest, plan.keys(), resume=resume) as folder:
+    from arbitrage.harness.config import save_config
+
+    with open_run(out, manifest, plan.keys(), plan.dataset.problems, resume=resume) as folder:
+        save_config(folder.path, folder.manifest)
         return Sitting(plan, folder.manifest, tools, shown, folder).execute()
 
 
@@ -199,13 +202,20 @@ def resume_run(
 
     Raises:
         RunError: the folder does not say how the run was started (strategies or models were objects of your own):
-            make the original call again with `resume=True`.
+            make the original call again with `resume=True`; or it was started with an option that lets checkpoints run
+            code, which has to be given again.
         ArbitrageError: as `run_comparison`.
     """
     request = stored_request(Path(path))
     chosen = backend if backend is not None else request.backend
     if chosen is None or (request.given_objects and not isinstance(chosen, Models)):
         raise RunError(f"{path}: the run was given loaded models; make the original call again with resume=True")
+    missing = [name for name in request.runs_foreign_code if name not in model_options]
+    if missing and not isinstance(chosen, Models):
+        raise RunError(
+            f"{path}: the run was made with {', '.join(missing)}, which lets checkpoints run code; a folder cannot ask "
+            f"for that. If you trust them, resume from Python: resume_run({str(path)!r}, {missing[0]}=True)"
+        )
     options: dict[str, Any] = {} if isinstance(chosen, Models) else {**request.model_options, **model_options}
     return run_comparison(
         request.strategies,

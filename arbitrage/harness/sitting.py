@@ -228,7 +228,8 @@ class Sitting:
         """What there is so far."""
         keys = self._plan.keys()
         rows = [self._rows[key] for key in keys if key in self._rows]
-        return Comparison.from_rows(self._manifest, rows, self._warm_ups, complete=len(rows) == len(keys))
+        problems = {problem.id: problem for problem in self._plan.dataset}
+        return Comparison.from_rows(self._manifest, rows, self._warm_ups, len(rows) == len(keys), problems)
 
     def _parting_words(self) -> str:
         done, total = len(self._rows), len(self._plan.keys())

@@ -139,6 +139,8 @@ class _Loop:
         """Committed tokens, each step counted in its author's tokenizer."""
         self.steps: list[StepRecord] = []
         self.empty = 0
+        self.seconds: Mapping[str, float] = {}
+        """Spent inside model calls up to the last committed step, by role."""
 
     def run(self) -> Generation:
         while (reason := self._step()) is None:
@@ -188,6 +190,7 @@ class _Loop:
         self.spent += len(step.ids)
         self.empty = 0 if step.text.strip() else self.empty + 1
         draft_tokens, target_tokens = self._tokens_written()
+        written_by_target = samples.get(0)
         record = StepRecord(
             index=index,
             text=step.text,
@@ -204,6 +207,9 @@ class _Loop:
             drafts=step.continuation.drafts,
             rejected_text=drafted.text if drafted is not None and step is not drafted else None,
             latency_s=time.perf_counter() - started,
+            time_s=self._seconds_since_last(),
+            router_score=decision.router_score,
+            unused_target_text=written_by_target.text if written_by_target and step is drafted else None,
         )
         self.steps.append(record)
         if self.settings.on_step is not None:
@@ -247,6 +253,13 @@ class _Loop:
         if len(self.steps) >= self.settings.max_steps:
             return EndReason.MAX_STEPS
         return None
+
+    def _seconds_since_last(self) -> Mapping[str, float]:
+        """Seconds inside model calls since the step before, by role."""
+        now = {role.value: use.seconds for role, use in self._usage().items()}
+        spent = {role: seconds - self.seconds.get(role, 0.0) for role, seconds in now.items()}
+        self.seconds = now
+        return {role: seconds for role, seconds in spent.items() if seconds > 0}
 
     def _usage(self) -> Mapping[Role, Usage]:
         """Work by role, everything included."""

@@ -37,6 +37,7 @@ class Decision:
     """What was compared with the threshold."""
     draft_reward: float | None = None
     target_reward: float | None = None
+    router_score: float | None = None
 
 
 @final

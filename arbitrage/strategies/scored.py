@@ -31,8 +31,8 @@ class ScoredPolicy(Policy):
         """One forward pass over the drafted step."""
         self._candidate = context.drafted.text
         score = self._session.score(context.drafted.text, "draft")
-        reward = score if self._role is Role.PRM else None
-        return Decision(self._accepts(score), score=score, draft_reward=reward)
+        asked = {"draft_reward" if self._role is Role.PRM else "router_score": score}
+        return Decision(self._accepts(score), score=score, **asked)
 
     def committed(self, step: str, author: Author) -> None:
         """Keep the scored candidate if it is what was committed; otherwise take the new step in unscored."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arbitrage.errors import RunError
 from arbitrage.harness.comparison import Comparison, Versus, load_comparison
 from arbitrage.harness.results import BenchmarkResult, LatencySummary
-from arbitrage.harness.rows import Row, RowStatus, checked, row_from_json, row_to_json
+from arbitrage.harness.rows import Row, RowStatus, checked, row_from_json, row_to_json, step_from_json, steps_to_json
 from arbitrage.types import EndReason, StepRecord
 
 
@@ -80,10 +80,12 @@ step_records = st.builds(
 )
 def test_a_row_comes_back_from_disk_as_it_was(stored: Row) -> None:
     """Whatever the texts and numbers, infinities included, a row is one line and reading it gives the same row."""
-    line = row_to_json(stored)
+    line, trace = row_to_json(stored), steps_to_json(stored).splitlines()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    assert row_from_json(line, "rows.jsonl:1") == stored
+    steps = [step_from_json(one, "steps.jsonl:1") for one in trace]
+    assert {one.key for one in steps} <= {stored.key}
+    assert row_from_json(line, "rows.jsonl:1").whole([one.record for one in steps]) == stored
     assert json.loads(line)["correct"] == stored.correct
     assert json.loads(line)["tokens"] == stored.tokens
 
@@ -112,7 +114,7 @@ def test_a_careless_strategy_gives_a_storable_row_or_a_clear_error() -> None:
     assert type(clean.token_ids[0]) is int
     assert clean.steps[0].text == "a?"
     assert type(clean.steps[0].tokens) is int
-    assert row_from_json(row_to_json(clean), "x") == clean
+    assert row_from_json(row_to_json(clean), "x").whole(clean.steps) == clean
     with pytest.raises(TypeError, match=r"malformed: .*steps\.0\.tokens"):
         checked(row(steps=(StepRecord(0, "a", "draft", "many"),)))  # type: ignore[arg-type]
 

@@ -110,6 +110,72 @@ def test_killed_run_resumes_to_the_same_rows(tmp_path: Path, share: float) -> No
     assert [row.key for row in found["a"].rows] == [("a", f"p{k}", repeat) for repeat in (0, 1) for k in range(4)]
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
+def test_a_trace_cut_at_any_byte_costs_only_the_rows_that_lack_steps(tmp_path: Path, share: float) -> None:
+    """A row counts when all of its steps are there; resuming makes the others again, and no step stands twice."""
+    run(*strategies(), out=tmp_path)
+    expected = rows_of(tmp_path)
+    whole = (tmp_path / "steps.jsonl").read_bytes()
+    cut = whole[: int(share * len(whole))]
+    (tmp_path / "steps.jsonl").write_bytes(cut)
+    kept = len(read_rows(tmp_path))
+    assert kept == cut.count(b"\n")
+    again = strategies()
+    assert run(*again, out=tmp_path, resume=True).complete
+    assert sum(len(one.solved) for one in again) == len(expected) - kept
+    assert timeless(rows_of(tmp_path)) == timeless(expected)
+    assert (tmp_path / "steps.jsonl").read_bytes().count(b"\n") == whole.count(b"\n")
+
+
+def test_steps_written_before_a_kill_are_not_doubled(tmp_path: Path) -> None:
+    """Killed between the trace and the row, the trace has a step without a row: it is dropped and made again."""
+    run(*strategies(), out=tmp_path)
+    expected = (tmp_path / "steps.jsonl").read_bytes().count(b"\n")
+    lines = (tmp_path / "rows.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(lines[:-1]))
+    run(*strategies(), out=tmp_path, resume=True)
+    assert (tmp_path / "steps.jsonl").read_bytes().count(b"\n") == expected
+
+
+def test_a_folder_without_its_trace_is_no_run(tmp_path: Path) -> None:
+    """Somebody who copies the rows alone is told what is missing, and not shown acceptance rates of nothing."""
+    run(Coin("a"), out=tmp_path)
+    (tmp_path / "steps.jsonl").unlink()
+    with pytest.raises(RunError, match=r"lacks steps\.jsonl"):
+        load_comparison(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "rows.jsonl", "steps.jsonl", "problems.jsonl"])
+def test_a_pipe_in_a_folder_from_elsewhere_does_not_hang_its_reader(tmp_path: Path, name: str) -> None:
+    """Files that never end are refused by name."""
+    run(Coin("a"), out=tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RunError, match=f"{name} is not a regular file"):
+        load_comparison(tmp_path)
+
+
+def test_a_folder_of_schema_1_is_read_and_continued(tmp_path: Path) -> None:
+    """Early versions kept the steps inside the rows: they count as they are, and new rows get their trace."""
+    run(*strategies(), out=tmp_path)
+    expected = rows_of(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text()) | {"schema": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_bytes().splitlines()]
+    old = []
+    for line, step in zip((tmp_path / "rows.jsonl").read_bytes().splitlines(), steps, strict=True):
+        row = json.loads(line)
+        del row["step_count"]
+        old.append(json.dumps(row | {"steps": [step]}) + "\n")
+    (tmp_path / "rows.jsonl").write_text("".join(old[:5]))
+    for name in ("steps.jsonl", "problems.jsonl"):
+        (tmp_path / name).unlink()
+    assert not load_comparison(tmp_path).problems
+    run(*strategies(), out=tmp_path, resume=True)
+    assert timeless(rows_of(tmp_path)) == timeless(expected)
+    assert set(load_comparison(tmp_path).problems) == {problem.id for problem in PROBLEMS}
+
+
 def test_every_single_byte_is_a_fine_place_to_die(tmp_path: Path) -> None:
     """Reading a folder cut anywhere gives exactly the rows that were complete."""
     run(Coin("a"), out=tmp_path, repeats=2, dataset=PROBLEMS[:1])
@@ -228,7 +294,7 @@ def test_two_processes_cannot_write_to_one_run(tmp_path: Path) -> None:
     run(Coin("a"), out=tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     keys = [row.key for row in rows_of(tmp_path)]
-    with open_run(tmp_path, manifest, keys, resume=True), pytest.raises(RunError, match="another process"):
+    with open_run(tmp_path, manifest, keys, PROBLEMS, resume=True), pytest.raises(RunError, match="another process"):
         run(Coin("a"), out=tmp_path, resume=True)
     run(Coin("a"), out=tmp_path, resume=True)
 
@@ -259,9 +325,16 @@ def test_every_sitting_is_recorded_and_another_machine_is_noted(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda lines: [lines[0], b"{}\n", *lines[2:]], r"rows\.jsonl:2: not a row"),
+        (lambda lines: [lines[0], b"{}\n", *lines[2:]], r"rows\.jsonl:2: not a line"),
         (lambda lines: [lines[0], lines[0], *lines[2:]], "is there twice"),
-        (lambda lines: [lines[0].replace(b'"p0"', b'"q0"'), *lines[1:]], "does not belong to this run"),
+        (lambda lines: [lines[0].replace(b'"p0"', b'"q0"'), *lines[1:]], "does not hold the steps of row"),
+        (
+            lambda lines: [
+                lines[0].replace(b'"p0"', b'"q0"').replace(b'"step_count":1', b'"step_count":0'),
+                *lines[1:],
+            ],
+            "does not belong to this run",
+        ),
     ],
 )
 def test_damage_inside_the_file_is_not_papered_over(tmp_path: Path, damage: Any, message: str) -> None:
@@ -304,3 +377,56 @@ def test_a_run_of_your_own_objects_says_that_it_cannot_be_resumed_alone(tmp_path
     (tmp_path / "one" / "manifest.json").write_text('{"schema": 1, "identity": {}}')
     with pytest.raises(RunError, match="does not say how the run was started"):
         resume_run(tmp_path / "one", Models())
+
+
+def test_a_folder_cannot_ask_for_foreign_code(tmp_path: Path) -> None:
+    """A manifest that asks for trust_remote_code is refused: only the caller can allow it."""
+    run(Coin("a"), out=tmp_path, dataset="bundled", limit=1)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["identity"]["strategies"] = {"t": {"name": "target-only"}}
+    manifest["request"] |= {"backend": "hf", "given_objects": [], "model_options": {"trust_remote_code": True}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=r"trust_remote_code, which lets checkpoints run code.*resume_run\("):
+        resume_run(tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sessions", "none", "sessions"),
+        ("identity", {"strategies": ["a"]}, "identity.strategies"),
+        ("rows", "8", "rows"),
+        ("dataset", {"limited_to": "all"}, "dataset.limited_to"),
+        ("schema", 99, "reads 1 to 2"),
+    ],
+)
+def test_a_manifest_of_the_wrong_shape_is_refused_by_field(
+    tmp_path: Path, field: str, value: object, message: str
+) -> None:
+    """What a folder from elsewhere says is checked before anything reads it."""
+    run(Coin("a"), out=tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text()) | {field: value}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=message):
+        load_comparison(tmp_path)
+
+
+def test_the_manifest_tells_where_the_code_came_from(tmp_path: Path) -> None:
+    """Built-in strategies by their entry and version, objects of one's own by their class."""
+    from arbitrage import __version__
+    from arbitrage.strategies import RandomRoute
+    from arbitrage.testing import ScriptedModel
+
+    models = Models(draft=ScriptedModel(["a"]), target=ScriptedModel(["b"]))
+    tools = Instruments(grade=grade, observers=Deaf())
+    options: dict[str, Any] = {"dataset": PROBLEMS, "warmup": 0, "progress": False, "baseline": False}
+    run_comparison([RandomRoute(), Coin("own")], models, out=tmp_path, instruments=tools, **options)
+    found = json.loads((tmp_path / "manifest.json").read_text())["entry_points"]["strategies"]
+    assert found["random-route (rate=0.3)"] == {
+        "class": "arbitrage.strategies.random_route:RandomRoute",
+        "registered": "arbitrage.strategies:RandomRoute",
+        "plugin": "arbitrage",
+        "version": __version__,
+    }
+    assert found["own"]["class"].endswith(":Coin")
+    assert found["own"]["plugin"] is None

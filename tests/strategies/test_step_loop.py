@@ -54,12 +54,16 @@ def test_rsd_keeps_rewarded_steps_and_regenerates_the_others():
     assert [s.text for s in generation.steps] == ["one", "TWO", "three", "\\boxed{2}"]
     assert [s.rejected_text for s in generation.steps] == [None, "two wrong", None, "\\boxed{9}"]
     assert [s.draft_reward for s in generation.steps] == [0.9, 0.2, 0.7, 0.69]
+    assert {s.router_score for s in generation.steps} == {None}
 
 
 def test_the_router_escalates_above_its_threshold():
     """A score above the threshold discards the draft's step; at the threshold it is kept."""
     bundle = models(scores={"one": 0.5, "two wrong": 0.51}, default=0.0)
-    assert authors(solve(ArbitrageRouter(), bundle)) == "dtdd"
+    generation = solve(ArbitrageRouter(), bundle)
+    assert authors(generation) == "dtdd"
+    assert [s.router_score for s in generation.steps] == [0.5, 0.51, 0.0, 0.0]
+    assert {s.unused_target_text for s in generation.steps} == {None}
 
 
 @pytest.mark.parametrize("strategy", [RSD(threshold=0.5), ArbitrageRouter(threshold=0.5), RandomRoute(rate=0.0)])
@@ -114,6 +118,31 @@ def test_the_oracle_commits_the_better_step_and_keeps_the_draft_on_ties():
     for step in generation.steps:
         if step.escalated:
             assert step.target_reward > step.draft_reward
+            assert step.unused_target_text is None
+    assert [step.unused_target_text for step in generation.steps if not step.escalated] == ["ONE", "THREE"]
+
+
+def test_the_seconds_of_the_steps_are_the_seconds_of_the_solution():
+    """What each model spent is told step by step, the discarded attempts of a step included, and adds up."""
+
+    class Timed(ScriptedModel):
+        def open(self, prompt):
+            session = super().open(prompt)
+            extend = session.extend
+
+            def timed(ids, logits=0):
+                session.usage.seconds += 0.25 * bool(logits)
+                return extend(ids, logits)
+
+            session.extend = timed
+            return session
+
+    scorer = ScriptedScorer({"two wrong": 0.9}, default=0.1)
+    generation = solve(ArbitrageRouter(), Models(Timed(DRAFT), Timed(TARGET), scorer, scorer, Settings()))
+    assert [set(step.time_s) for step in generation.steps] == [{"draft"}, {"draft", "target"}, {"draft"}, {"draft"}]
+    assert generation.steps[1].time_s["target"] == 0.25 * len("TWO\n\n")
+    for role in ("draft", "target"):
+        assert sum(step.time_s.get(role, 0) for step in generation.steps) == generation.time_s[role]
 
 
 def test_the_oracle_averages_several_target_samples_and_commits_the_first():
