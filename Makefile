@@ -22,7 +22,7 @@ LLAMA_CMAKE_ARGS ?= -DGGML_NATIVE=OFF
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint format clean
+.PHONY: help bench sweep test docs browser lint format clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,10 +32,25 @@ help: ## show the targets
 
 bench: $(VENV)/.run $(addprefix $(VENV)/.,$(filter gguf gptq,$(BACKEND))) ## compare the strategies: table, plot and rows under $(OUT)
 	$(BIN)/arbitrage bench --strategy "$(STRATEGY)" --backend $(BACKEND) --dataset $(DATASET) --limit $(LIMIT) --threads $(THREADS) \
-		--out $(OUT) $(BENCH_ARGS)
+		--score --out $(OUT) $(BENCH_ARGS)
+	$(BIN)/arbitrage report $(OUT) --html $(OUT)/report.html
 
-test: lint ## linters, type checker, all tests
+sweep: $(VENV)/.run $(addprefix $(VENV)/.,$(filter gguf gptq,$(BACKEND))) ## routing methods over escalation rates: curves under $(OUT)
+	$(BIN)/arbitrage sweep --backend $(BACKEND) --dataset $(DATASET) --limit $(LIMIT) --threads $(THREADS) --out $(OUT) $(BENCH_ARGS)
+	$(BIN)/arbitrage report $(OUT) --html $(OUT)/report.html
+
+test: lint browser ## linters, type checker, all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(VENV)/.dev ## the documentation site, under site/
+	$(BIN)/mkdocs build --strict
+
+# The tests of the HTML report open it in Chromium. Where there is none and none can be installed, they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium for the tests of the report" && \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
+		echo "no chromium: the tests of the report in a browser will be skipped"
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -47,7 +62,7 @@ format: $(VENV)/.dev ## sort imports, format, fix what can be fixed
 	$(BIN)/ruff format .
 
 clean: ## remove the environment, builds and caches (not runs/)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and alone, pinned: a later resolver run then leaves it as it is.

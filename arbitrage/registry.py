@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 import pluggy
@@ -79,6 +80,21 @@ class Entry:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """Whoever registers things or watches runs: in use, or left out for a reason."""
+
+    name: str
+    """Its distribution, or what it was called when it was added."""
+    place: str
+    """Module (or object) it is loaded from."""
+    registered: tuple[Entry, ...] = ()
+    watches: tuple[str, ...] = ()
+    """Observing hooks that it implements."""
+    failure: str | None = None
+    """Why it was left out; None: it is in use."""
+
+
 @final
 class Observers:
     """Relays what happens in a run to every plugin that watches; one that raises is reported once, then ignored."""
@@ -123,11 +139,12 @@ class Registry:
     A registry is filled once: first the built-ins, then every plugin handed in. Looking names up is thread-safe.
     """
 
-    def __init__(self, plugins: Iterable[tuple[str, object]] = ()) -> None:
+    def __init__(self, plugins: Iterable[tuple[str, object]] = (), left_out: Iterable[Plugin] = ()) -> None:
         """Collect what the built-ins and `plugins` register.
 
         Args:
             plugins: pairs of the name to call a plugin by (its distribution) and the plugin.
+            left_out: plugins that failed before they could be handed in, to be listed with the others.
 
         Raises:
             PluginError: two plugins claim one name, or a plugin misspells a hook.
@@ -136,11 +153,13 @@ class Registry:
         self._manager.add_hookspecs(hooks)
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in HOOKS}
         self._backends: dict[str, Backend] = {}
+        self._plugins: list[Plugin] = []
         self._lock = threading.RLock()
         self.hook = Observers(self._manager)
         self.add("arbitrage", importlib.import_module("arbitrage.builtin"))
         for name, plugin in plugins:
             self.add(name, plugin)
+        self._plugins += left_out
 
     def add(self, name: str, plugin: object) -> None:
         """Take one more plugin in, e.g. a module of your own script.
@@ -165,14 +184,17 @@ class Registry:
                 raise PluginError(f"plugin {name!r} cannot be used: {' '.join(str(error).split())}") from error
             except Exception as error:
                 self._drop(plugin)
+                reason = f"{type(error).__name__}: {error}"
+                self._plugins.append(Plugin(name, place_of(plugin), failure=f"failed while registering: {reason}"))
                 warnings.warn(
-                    f"plugin {name!r} failed while registering and is left out: {type(error).__name__}: {error}",
-                    PluginWarning,
-                    stacklevel=2,
+                    f"plugin {name!r} failed while registering and is left out: {reason}", PluginWarning, stacklevel=2
                 )
                 return
             for entry in new:
                 self._entries[entry.kind][entry.name] = entry
+            implemented = {caller.name for caller in self._manager.get_hookcallers(plugin) or []}
+            watches = tuple(hook for hook in _OBSERVERS if hook in implemented)
+            self._plugins.append(Plugin(name, place_of(plugin), tuple(new), watches))
 
     def strategy(self, name: str) -> Callable[..., Strategy]:
         """The class (or factory) registered as strategy `name`; call it with keyword parameters."""
@@ -210,6 +232,10 @@ class Registry:
     def entries(self, kind: Kind) -> list[Entry]:
         """Everything registered of one kind, in the order of `names`."""
         return list(self._entries[kind].values())
+
+    def plugins(self) -> list[Plugin]:
+        """Every plugin in the order in which it came, the built-ins first; those left out are among them."""
+        return list(self._plugins)
 
     def _entry(self, kind: Kind, name: str) -> Entry:
         entry = self._entries[kind].get(name)
@@ -295,24 +321,41 @@ def _check_entry(entry: Entry) -> None:
         )
 
 
+def place_of(target: object) -> str:
+    """Where something registered is from: `module:attribute`, or the name of a module."""
+    if isinstance(target, str):
+        return target
+    if isinstance(target, ModuleType):
+        return target.__name__
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
 def installed_plugins() -> list[tuple[str, object]]:
     """Import every entry point of the group `arbitrage`, in the order of distribution names.
 
     A plugin that cannot be imported is left out with one warning that names its distribution.
     """
-    found = []
+    return _import_plugins()[0]
+
+
+def _import_plugins() -> tuple[list[tuple[str, object]], list[Plugin]]:
+    """What `installed_plugins` returns, and the plugins that it leaves out."""
+    found, left_out = [], []
     points = metadata.entry_points(group=GROUP)
     for point in sorted(points, key=lambda point: (_distribution(point), point.name)):
         name = _distribution(point)
         try:
             found.append((name, point.load()))
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            left_out.append(Plugin(name, point.value, failure=f"cannot be imported: {reason}"))
             warnings.warn(
-                f"plugin {name!r} cannot be imported and is left out: {point.value}: {type(error).__name__}: {error}",
+                f"plugin {name!r} cannot be imported and is left out: {point.value}: {reason}",
                 PluginWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-    return found
+    return found, left_out
 
 
 def _distribution(point: metadata.EntryPoint) -> str:
@@ -332,5 +375,5 @@ def registry() -> Registry:
     global _shared
     with _shared_lock:
         if _shared is None:
-            _shared = Registry(installed_plugins())
+            _shared = Registry(*_import_plugins())
         return _shared

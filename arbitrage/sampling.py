@@ -25,7 +25,7 @@ class Sampling:
     """Keep the smallest set of most likely tokens whose mass reaches top_p."""
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
+        if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be 0 (greedy) or positive, not {self.temperature}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (off) or positive, not {self.top_k}")

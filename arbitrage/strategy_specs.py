@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arbitrage.errors import ArbitrageError
@@ -40,6 +40,18 @@ def parse_strategies(text: str, registry: Registry) -> list[Strategy]:
     if twice:
         raise SpecError(f"strategy {twice[0]!r} is named twice")
     return [parse_strategy(spec, registry) for spec in specs]
+
+
+def sweep_specs(specs: Sequence[str], rates: Sequence[float]) -> list[str]:
+    """Each of `specs` at each escalation rate: `rsd` becomes `rsd:rate=0.1` and so on.
+
+    Raises:
+        SpecError: a strategy has a threshold or a rate of its own.
+    """
+    for spec in specs:
+        if re.search(r"[:+]\s*(rate|threshold)\s*=", spec):
+            raise SpecError(f"{spec!r} is to be swept over rates; leave its rate and threshold out")
+    return [f"{spec}{'+' if ':' in spec else ':'}rate={rate:g}" for spec in specs for rate in rates]
 
 
 def parse_strategy(spec: str, registry: Registry) -> Strategy:

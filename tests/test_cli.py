@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -13,6 +12,7 @@ import pytest
 
 from arbitrage import __version__
 from arbitrage.cli import main
+from arbitrage.cli.inventory import KINDS
 from arbitrage.errors import UnknownNameError
 from arbitrage.hooks import Register, hookimpl
 from arbitrage.interfaces import Backend, LanguageModel, Models, StepScorer, Strategy
@@ -207,12 +207,15 @@ def test_a_wrong_command_line_has_exit_code_2(arguments: list[str], capsys: pyte
 
 
 def test_ls_lists_every_name_with_its_plugin(shared: Registry, capsys: pytest.CaptureFixture[str]) -> None:
-    """All four kinds appear, each line with summary and origin."""
+    """Each line of a list has summary and origin; all lists together are what `arbitrage ls` prints."""
     assert main(["ls"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    for kind in ("strategy", "backend", "dataset"):
+    everything = capsys.readouterr().out
+    for title, kind in KINDS.items():
+        assert main(["ls", title]) == 0
+        printed = capsys.readouterr().out
+        assert printed in everything
         for entry in shared.entries(kind):
-            (line,) = [line for line in lines if re.search(rf"\s{re.escape(entry.name)}\s", line)]
+            (line,) = [line for line in printed.splitlines() if line.split()[:1] == [entry.name]]
             assert entry.summary in line
             assert line.rstrip().endswith(entry.plugin)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from arbitrage.sampling import TokenLogprobs
+from arbitrage.sampling import Sampling, TokenLogprobs
 
 
 @pytest.mark.parametrize("vocabulary", [7, 512, 70_000])
@@ -29,3 +29,12 @@ def test_logprobs_are_the_log_softmax_at_each_token_whatever_is_put_together(voc
 def test_nothing_written_has_no_logprobs():
     """An empty call gives an empty tuple."""
     assert TokenLogprobs().values() == ()
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"temperature": float("inf")}, {"temperature": float("nan")}, {"top_p": float("nan")}]
+)
+def test_numbers_that_make_no_law_are_refused(numbers):
+    """Infinity and not-a-number pass comparisons that are written carelessly."""
+    with pytest.raises(ValueError, match="must be"):
+        Sampling(**numbers)

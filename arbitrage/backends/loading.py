@@ -1,7 +1,8 @@
 """From names and specs to the models of a run.
 
 A spec is `BACKEND:SOURCE[@DEVICE]`, e.g. `hf:Qwen/Qwen2.5-1.5B-Instruct@cuda:1`, `gguf:draft-q4_k_m.gguf`, or
-`bundled:NAME[@PRECISION][@DEVICE]`, e.g. `bundled:target@q3_k`.
+`bundled:NAME[@PRECISION][@DEVICE]`, e.g. `bundled:target@q3_k`. For PRM and router the name of a registered scorer may
+stand in the place of the backend.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _DEVICE = re.compile(r"@(cpu|cuda|mps|cuda:\d+)$")
 _VARIANT_BACKENDS = {"gguf": re.compile(r"i?q\d\w*|t?f16|bf16|f32", re.IGNORECASE), "gptq": re.compile(r"gptq\d\w*")}
 """Which backend has the bundled models in a precision of this spelling."""
 BUNDLED = "bundled"
+_SCORERS = (Role.PRM, Role.ROUTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ def load_models(
             wanted = f"{BUNDLED}:{role.value}"
         spec = parse_spec(wanted, backend)
         name = _backend_of(spec, backend)
+        if role in _SCORERS and name in registry().names("scorer"):
+            loaded[role.value] = registry().scorer(name)(spec.source, device=spec.device, **kept)
+            understood |= kept.keys()
+            continue
         if name not in backends:
             backends[name] = registry().backend(name)
         used = backends[name]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arbitrage.text import printable
+
 if TYPE_CHECKING:
     from arbitrage.harness.contrast import Contrast
     from arbitrage.harness.statistics import Estimate
@@ -56,7 +58,7 @@ def compare(
 
 def _show(contrast: Contrast) -> None:
     gained = sum(flip.gained for flip in contrast.flips)
-    typer.echo(f"{contrast.second} against {contrast.first}, {contrast.problems} problems")
+    typer.echo(printable(f"{contrast.second} against {contrast.first}, {contrast.problems} problems"))
     typer.echo(
         f"  accuracy: {_estimate(contrast.accuracy_difference, 100, '+.1f')} points, McNemar p={contrast.mcnemar_p:.2g}"
     )
@@ -72,7 +74,7 @@ def _show(contrast: Contrast) -> None:
     typer.echo(f"  flipped: {gained} gained, {len(contrast.flips) - gained} lost")
     for flip in contrast.flips[:_SHOWN]:
         sign = "+" if flip.gained else "-"
-        typer.echo(f"    {sign} {flip.problem_id}: {flip.first_answer!r} → {flip.second_answer!r}")
+        typer.echo(printable(f"    {sign} {flip.problem_id}: {flip.first_answer!r} → {flip.second_answer!r}"))
     if len(contrast.flips) > _SHOWN:
         typer.echo(f"    … and {len(contrast.flips) - _SHOWN} more (--json)")
     for note in contrast.notes:

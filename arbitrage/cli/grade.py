@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arbitrage.cli.counting import counting
+
 if TYPE_CHECKING:
     from arbitrage.harness.regrade import Regrading
 
@@ -44,19 +46,12 @@ def grade(
     if write and against is not Against.STORED:
         raise typer.BadParameter("--write stores this grader's verdicts; leave --against out")
     from rich.console import Console
-    from rich.progress import Progress
 
     from arbitrage.harness import regrade
 
     console = Console(highlight=False)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("grading", total=None)
-        regrading = regrade.regrade(
-            run,
-            against=against.value,
-            dataset_path=data,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with counting("grading") as progress:
+        regrading = regrade.regrade(run, against=against.value, dataset_path=data, progress=progress)
     _show(regrading, console, None if everything else _SHOWN)
     if write:
         regrade.save(regrading, run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arbitrage.cli.text import printable
+from arbitrage.text import printable
 
 if TYPE_CHECKING:
     from arbitrage.types import Problem
@@ -42,6 +42,8 @@ def quantize(
     if (to is None) == (gptq is None):
         raise ModelLoadError("say either --to with GGUF precisions, or --gptq with a number of bits")
     if to is not None:
+        if not to.strip(" ,"):
+            raise ModelLoadError("--to names no precision; write e.g. --to Q4_0,Q3_K_S")
         _gguf(source, [name.strip().upper() for name in to.split(",") if name.strip()], out, threads, requantize)
         return
     from arbitrage.backends.gptq import GPTQBackend  # names the extra when it is missing

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from arbitrage.cli import completion
+
 if TYPE_CHECKING:
     from arbitrage.interfaces import Settings, Strategy
 
@@ -17,7 +19,7 @@ STRATEGY_HELP = (
     "Names with commas between them; parameters after a colon, joined by plus signs: "
     "'rsd:threshold=0.5,arbitrage-router:rate=0.3'. See `arbitrage ls strategies`."
 )
-_SPEC = "[BACKEND:]SOURCE[@DEVICE], e.g. hf:models/{0} or bundled:{0}."
+_SPEC = "BACKEND:SOURCE@DEVICE, backend and device if needed, e.g. hf:models/{0} or bundled:{0}."
 
 
 class Dtype(enum.StrEnum):
@@ -28,7 +30,10 @@ class Dtype(enum.StrEnum):
     FLOAT16 = "float16"
 
 
-BackendName = Annotated[str, typer.Option(help="Who loads the models; see `arbitrage ls backends`.")]
+BackendName = Annotated[
+    str,
+    typer.Option(help="Who loads the models; see `arbitrage ls backends`.", autocompletion=completion.backends),
+]
 DraftSpec = Annotated[str | None, typer.Option("--draft", help="Draft model: " + _SPEC.format("draft"))]
 TargetSpec = Annotated[str | None, typer.Option("--target", help="Target model: " + _SPEC.format("target"))]
 PrmSpec = Annotated[str | None, typer.Option("--prm", help="Process reward model: " + _SPEC.format("prm"))]
@@ -38,7 +43,7 @@ DtypeName = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="CPU threads of torch; 1 is fastest on a busy machine. Default: as torch likes."),
+    typer.Option(min=1, max=512, help="CPU threads of torch; 1 is fastest on a busy machine. Default: as torch likes."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; greedy runs draw nothing.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Token budget of a solution.")]
@@ -49,14 +54,24 @@ TopP = Annotated[float, typer.Option(help="Sample among the likeliest tokens tha
 AnswerStop = Annotated[
     bool, typer.Option("--answer-stop", help="End a solution with the step that completes a boxed answer.")
 ]
+Instruction = Annotated[
+    str | None, typer.Option(help="Text after the problem in the user's message; default: the target's own.")
+]
+System = Annotated[str, typer.Option(help="System message; empty sends none.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")]
-Dataset = Annotated[str, typer.Option(help="A name (see `arbitrage ls datasets`) or the path of a JSONL file.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="A name (see `arbitrage ls datasets`) or the path of a JSONL file.", autocompletion=completion.datasets
+    ),
+]
 Data = Annotated[
     Path | None, typer.Option(help="File or folder to read a named data set from; default: $ARBITRAGE_DATA.")
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="How often each problem is solved by each strategy.")]
 WarmUp = Annotated[int, typer.Option(min=0, help="Problems solved before the measured ones, by each strategy.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for rows, manifest, table and plot; default: runs/<time>.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder --out.")]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -86,6 +101,29 @@ def resolved(context: typer.Context, config: Path | None) -> dict[str, Any]:
     return values
 
 
+def rates(told: str | list[float]) -> list[float]:
+    """Escalation rates: listed, or with three dots as a step from the first to the last.
+
+    Raises:
+        typer.BadParameter: they cannot be read, or are not shares.
+    """
+    from arbitrage.strategies.cutoff import check_rate
+
+    words = told.replace("…", "...").split(",") if isinstance(told, str) else [str(rate) for rate in told]
+    try:
+        if len(words) == 4 and words[2].strip() == "...":
+            first, second, last = float(words[0]), float(words[1]), float(words[3])
+            if not first < second <= last:
+                raise ValueError(f"{told!r} does not go up")
+            count = round((last - first) / (second - first))
+            return [check_rate(round(first + k * (last - first) / count, 6)) for k in range(count + 1)]
+        return [check_rate(float(word)) for word in words]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}; write rates between 0 and 1: '0,0.2,0.5' or '0,0.1,...,1'", param_hint="--rates"
+        ) from error
+
+
 def folder(values: Mapping[str, Any]) -> Path:
     """Where the run goes."""
     return Path(values["out"] or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S"))
@@ -93,7 +131,7 @@ def folder(values: Mapping[str, Any]) -> Path:
 
 def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """What `run_comparison` takes, but for strategies and folder."""
-    budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop")
+    budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop", "instruction", "system")
     same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "draft", "target", "prm", "router", "threads")
     return {
         **{name: values[name] for name in same},
@@ -117,10 +155,8 @@ def strategies(told: str | list[str] | dict[str, str]) -> list[Strategy] | dict[
     return parse_strategies(told if isinstance(told, str) else ",".join(told), registry())
 
 
-def settings(
-    max_tokens: int, max_steps: int, temperature: float, top_k: int, top_p: float, answer_stop: bool = False
-) -> Settings:
-    """The run's settings.
+def settings(max_tokens: int, max_steps: int, temperature: float, top_k: int, top_p: float, **more: Any) -> Settings:
+    """The run's settings; `more` are other fields of `Settings`.
 
     Raises:
         typer.BadParameter: the sampling numbers make no law.
@@ -132,4 +168,4 @@ def settings(
         sampling = Sampling(temperature, top_k, top_p)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    return Settings(max_tokens=max_tokens, max_steps=max_steps, sampling=sampling, answer_stop=answer_stop)
+    return Settings(max_tokens=max_tokens, max_steps=max_steps, sampling=sampling, **more)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arbitrage.cli.text import print_json, table_console
 
 if TYPE_CHECKING:
     from arbitrage.harness.comparison import Comparison
 
-_LOG_WIDTH = 240
-"""Columns of the table where there is no terminal to measure."""
+JsonWanted = Annotated[bool, typer.Option("--json", help="Print JSON: the numbers of results.json.")]
 
 
-def print_result(comparison: Comparison, folder: Path) -> None:
-    """The table, and where everything lies."""
-    from rich.console import Console
+def print_result(comparison: Comparison, folder: Path, as_json: bool = False) -> None:
+    """The table, and where everything lies; or the numbers as JSON."""
+    if as_json:
+        from arbitrage.harness.run_folder import to_json
+
+        print_json(json.loads(to_json(comparison.summary())))
+        return
     from rich.text import Text
 
     from arbitrage.harness.report import CHART
 
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _LOG_WIDTH
+    console = table_console()
     console.print(comparison.table())
     console.print(Text(f"rows, manifest, table: {folder}"), soft_wrap=True)
     if (folder / CHART).is_file():

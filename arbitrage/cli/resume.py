@@ -1,4 +1,4 @@
-"""`arbitrage resume` and `arbitrage report`: go on with a stopped run, or show one again."""
+"""`arbitrage resume`: go on with a stopped run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.results import print_result
-
-Folder = Annotated[Path, typer.Argument(help="Folder of a run, as written by `arbitrage bench --out`.")]
+from arbitrage.cli.results import JsonWanted, print_result
 
 
-def resume(run: Folder) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as written by `arbitrage bench --out`.")],
+    as_json: JsonWanted = False,
+) -> None:
     """Continue a stopped run: only the rows that are missing, under the same settings."""
     from arbitrage.harness.runner import BenchmarkInterrupted, resume_run
 
     try:
         comparison = resume_run(run)
     except BenchmarkInterrupted as stopped:
-        print_result(stopped.partial, run)
+        print_result(stopped.partial, run, as_json)
         typer.echo(f"stopped; continue with: arbitrage resume {run}", err=True)
         raise typer.Exit(130) from stopped
-    print_result(comparison, run)
-
-
-def report(run: Folder) -> None:
-    """Show the table of a run again, finished or not, and write its table and picture anew."""
-    from arbitrage.harness.runner import load_comparison
-
-    comparison = load_comparison(run)
-    comparison.save_report(run)
-    print_result(comparison, run)
+    print_result(comparison, run, as_json)

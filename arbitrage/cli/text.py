@@ -1,13 +1,35 @@
-"""Foreign text on a terminal: model output, file names and error messages are shown, never obeyed."""
+"""What commands print: tables that fit, JSON that every terminal takes."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
 
-def printable(text: str) -> str:
-    """`text` with control characters, escape sequences among them, replaced; line ends and tabs stay."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOG_WIDTH = 240
+"""Columns of a table where there is no terminal to measure."""
 
 
-def one_line(text: object) -> str:
-    """The words of a message, on one line."""
-    return printable(" ".join(str(text).split()))
+def table_console(quiet: bool = False) -> Console:
+    """Standard output for tables: as wide as the terminal; in a pipe wide enough that rows stay lines."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, quiet=quiet)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LOG_WIDTH
+    return console
+
+
+def print_json(value: object) -> None:
+    """Print `value` as JSON in ASCII: whatever the characters, every terminal and every reader takes it.
+
+    Raises:
+        ValueError: a number is infinite or not a number, which JSON cannot say.
+    """
+    import typer
+
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -1,7 +1,7 @@
 """The accuracy-latency chart. Draws results; computes nothing that the table does not show.
 
-Points carry their labels, and labels avoid each other, the points and the error bars. A bound is a dashed line, because
-its latency is not a method's.
+A method at several rates is a line with one label. Points carry their labels, and labels avoid each other, the points
+and the error bars. A bound is a dashed line, because its latency is not a method's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
     from arbitrage.harness.comparison import Comparison
+    from arbitrage.harness.curves import Curve
+    from arbitrage.harness.statistics import Estimate
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Distinct for colour-blind readers (Okabe and Ito 2008)."""
@@ -37,7 +39,7 @@ def save_chart(comparison: Comparison, file: Path) -> None:
 
 
 def draw_chart(comparison: Comparison) -> Figure:
-    """Accuracy over mean latency, one point a strategy, with 95 % intervals both ways.
+    """Accuracy over mean latency, one point a strategy and one line a method at several rates, with 95 % intervals.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -52,7 +54,11 @@ def draw_chart(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    labels = [label for result in _methods(comparison) if (label := _point(axes, result, len(axes.containers)))]
+    labels = [_curve(axes, curve, index) for index, curve in enumerate(comparison.sweep.curves)]
+    drawn = {point.label for curve in comparison.sweep.curves for point in curve.points}
+    for result in _methods(comparison):
+        if result.strategy not in drawn and (label := _point(axes, result, len(axes.containers))):
+            labels.append(label)
     for result in _bounds(comparison):
         _bound(axes, result)
     axes.set_xlabel("mean latency per problem (s), lower is better")
@@ -109,21 +115,36 @@ def _point(axes: Axes, result: BenchmarkResult, index: int) -> Annotation | None
     accuracy, latency = result.accuracy_interval, result.latency_interval
     if accuracy is None or latency is None:
         return None
+    return _draw(axes, result.strategy, [(latency, accuracy)], 0, index)
+
+
+def _curve(axes: Axes, curve: Curve, index: int) -> Annotation:
+    """Draw one method at its rates, the label at the middle one."""
+    points = [(point.latency_s, point.accuracy) for point in curve.points]
+    return _draw(axes, curve.name, points, len(points) // 2, index)
+
+
+def _draw(axes: Axes, name: str, points: Sequence[tuple[Estimate, Estimate]], labelled: int, index: int) -> Annotation:
+    """Draw (latency, accuracy) points, joined where there are several, and put the name at one of them."""
     colour = _COLOURS[index % len(_COLOURS)]
+    seconds, accuracies = zip(*points, strict=True)
     axes.errorbar(
-        [latency.value],
-        [100 * accuracy.value],
-        xerr=[[_arm(latency.value, latency.low)], [_arm(latency.value, latency.high)]],
-        yerr=[[100 * _arm(accuracy.value, accuracy.low)], [100 * _arm(accuracy.value, accuracy.high)]],
-        fmt=_MARKERS[index % len(_MARKERS)],
+        [one.value for one in seconds],
+        [100 * one.value for one in accuracies],
+        xerr=[[_arm(one.value, one.low) for one in seconds], [_arm(one.value, one.high) for one in seconds]],
+        yerr=[
+            [100 * _arm(one.value, one.low) for one in accuracies],
+            [100 * _arm(one.value, one.high) for one in accuracies],
+        ],
+        fmt=_MARKERS[index % len(_MARKERS)] + ("-" if len(points) > 1 else ""),
         color=colour,
-        capsize=3,
-        elinewidth=1,
-        markersize=7,
+        capsize=3 if len(points) == 1 else 0,
+        elinewidth=1 if len(points) == 1 else 0.5,
+        markersize=7 if len(points) == 1 else 5,
     )
     return axes.annotate(
-        result.strategy.replace("$", r"\$"),
-        (latency.value, 100 * accuracy.value),
+        name.replace("$", r"\$"),
+        (seconds[labelled].value, 100 * accuracies[labelled].value),
         xytext=(8, 8),
         textcoords="offset points",
         color=colour,

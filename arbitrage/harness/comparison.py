@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -20,6 +21,8 @@ from arbitrage.types import Problem
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from arbitrage.harness.curves import Sweep
 
 BASELINE = "target-only"
 """Registered name of the strategy that stands in every table."""
@@ -69,7 +72,7 @@ class Versus:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Comparison(Mapping[str, BenchmarkResult]):
     """Results by strategy label, from one run; the baseline comes first."""
 
@@ -178,6 +181,13 @@ class Comparison(Mapping[str, BenchmarkResult]):
             (ours.seconds("prm") + ours.seconds("router")) / len(steps),
             length,
         )
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The methods that were run at several rates, as curves; false where there are none."""
+        from arbitrage.harness.curves import Sweep
+
+        return Sweep(self)
 
     def summary(self) -> dict[str, object]:
         """Everything that the table shows and more, ready for JSON."""

@@ -56,6 +56,10 @@ class RunConfig(BaseModel):
     """Sample among the likeliest tokens that hold this much probability."""
     answer_stop: bool | None = None
     """End a solution with the step that completes a boxed answer."""
+    instruction: str | None = None
+    """Text after the problem in the user's message; by default each model's own."""
+    system: str | None = None
+    """System message."""
     draft: str | None = None
     """Draft model, BACKEND:SOURCE[@DEVICE]."""
     target: str | None = None
@@ -125,7 +129,7 @@ def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         "warmup": request["warmup"],
         **{name: settings[name] for name in ("max_tokens", "max_steps")},
         **settings["sampling"],
-        "answer_stop": settings["answer_stop"],
+        **{name: settings[name] for name in ("answer_stop", "instruction", "system")},
         **{name: value for name, value in request["model_options"].items() if name in _MODEL_OPTIONS},
     }
     return {key: value for key, value in config.items() if value is not None}

@@ -122,7 +122,7 @@ def bundled(path: str | os.PathLike[str] | None = None, limit: int | None = None
         DatasetError: a path is given; these problems have no file.
     """
     if path is not None:
-        raise DatasetError("the bundled data set has no file; leave path out, or load the file by its own path")
+        raise DatasetError("the bundled data set has no file: leave path (--data) out, or name the file as data set")
     from arbitrage.harness import synthetic
 
     spare = tuple(itertools.islice(synthetic.generate(synthetic.Split.HELD_OUT), _SPARE))
@@ -235,9 +235,9 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
     except ImportError as error:
         looked = f" ({DATA_FOLDER}={folder} has no {' or '.join(files)})" if folder else ""
         raise DatasetError(
-            f"data set {name!r} is not on this machine{looked}. Give its JSONL file as path=FILE, or put {files[0]} "
-            f"into a folder and set {DATA_FOLDER} to that folder, or `pip install datasets` to fetch {hub.repository} "
-            "from the hub"
+            f"data set {name!r} is not on this machine{looked}. Give its JSONL file as path=FILE (--data FILE), or put "
+            f"{files[0]} into a folder and set {DATA_FOLDER} to that folder, or `pip install datasets` to fetch "
+            f"{hub.repository} from the hub"
         ) from error
     try:
         loaded = hub_package.load_dataset(hub.repository, hub.config, split=hub.split)
@@ -245,7 +245,7 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
     except Exception as error:  # the package raises whatever its network and file layers raise
         raise DatasetError(
             f"data set {name!r}: the `datasets` package could not load {hub.repository} ({type(error).__name__}: "
-            f"{error}). Without a network, give the JSONL file as path=FILE or set {DATA_FOLDER}"
+            f"{error}). Without a network, give the JSONL file as path=FILE (--data FILE) or set {DATA_FOLDER}"
         ) from error
     revision = hub is _OLYMPIAD_HUB
     reader = dataset_rows.olympiadbench_674 if revision else _READERS[name]

@@ -219,7 +219,7 @@ def make_manifest(
             "limited_to": data.limited_to,
         },
         "request": _request(plan, backend, dataset, model_options),
-        "entry_points": _entry_points(plan, backend),
+        "entry_points": _entry_points(plan),
         "sessions": [
             {
                 "started": now.isoformat(),
@@ -305,18 +305,16 @@ def _prompt_hashes(plan: Plan) -> dict[str, str]:
     return hashes
 
 
-def _entry_points(plan: Plan, backend: str | None) -> dict[str, dict[str, object]]:
+def _entry_points(plan: Plan) -> dict[str, dict[str, object]]:
     """Where the code of strategies and backends came from; objects handed in are known by their class."""
     from arbitrage.registry import registry
 
     names = registry()
-    described = [
-        plan.models.language(role).describe() for role in (Role.DRAFT, Role.TARGET) if role in plan.models.roles()
-    ]
-    backends = {backend, *(told.get("backend") for told in described)} & set(names.names("backend"))
+    used = {_describe(plan.models, role).get("backend") for role in _roles(plan.models)}
+    backends = [name for name in names.names("backend") if name in used]  # others may lack their packages
     return {
         "strategies": {label: _origin(names, "strategy", one) for label, one in plan.strategies.items()},
-        "backends": {str(name): _origin(names, "backend", names.backend(str(name))) for name in backends},
+        "backends": {name: _origin(names, "backend", names.backend(name)) for name in backends},
     }
 
 

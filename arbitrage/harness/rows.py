@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -123,6 +123,44 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class StepScores:
+    """What a PRM and a router said of the steps of one row after the run; each tuple has one entry a step."""
+
+    strategy: str
+    problem_id: str
+    repeat: int
+    draft_rewards: tuple[float | None, ...]
+    """PRM reward of the draft's version in [0, 1]; None where there is none."""
+    target_rewards: tuple[float | None, ...]
+    """PRM reward of the target's version."""
+    router_scores: tuple[float | None, ...]
+    """Router's score of the draft's version in [0, 1]."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
+
+    @property
+    def key(self) -> Key:
+        """Key of the row."""
+        return (self.strategy, self.problem_id, self.repeat)
+
+    def applied(self, row: Row) -> Row:
+        """The row with these scores where its own strategy had asked for none; unchanged if they are of other steps."""
+        parts = (self.draft_rewards, self.target_rewards, self.router_scores)
+        if any(len(part) != len(row.steps) for part in parts):
+            return row
+        steps = (
+            replace(
+                step,
+                draft_reward=drafted if step.draft_reward is None else step.draft_reward,
+                target_reward=targeted if step.target_reward is None else step.target_reward,
+                router_score=routed if step.router_score is None else step.router_score,
+            )
+            for step, drafted, targeted, routed in zip(row.steps, *parts, strict=True)
+        )
+        return replace(row, steps=tuple(steps))
+
+
+@dataclass(frozen=True, slots=True)
 class WarmUp:
     """One solution made before measuring; reported, never averaged in."""
 
@@ -226,6 +264,20 @@ def step_from_json(line: bytes, where: str) -> StoredStep:
         RunError: the line is not a step; the message starts with `where`.
     """
     return _from_json(_adapter(StoredStep), line, where)
+
+
+def scores_to_json(scores: StepScores) -> bytes:
+    """One line of JSON, newline included."""
+    return _adapter(StepScores).dump_json(scores) + b"\n"
+
+
+def scores_from_json(line: bytes, where: str) -> StepScores:
+    """Read scores back.
+
+    Raises:
+        RunError: the line holds no scores; the message starts with `where`.
+    """
+    return _from_json(_adapter(StepScores), line, where)
 
 
 def warm_up_to_json(warm_up: WarmUp) -> bytes:

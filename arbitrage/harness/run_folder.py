@@ -4,6 +4,7 @@ manifest.json   what was asked, on what it ran; `identity` holds everything that
 problems.jsonl  the problems with their references and rules
 rows.jsonl      one line per strategy, problem and repeat, flushed to disk the moment it is done
 steps.jsonl     the trace: one line per step, on disk before the row that it belongs to
+scores.jsonl    what a PRM and a router said of the steps after the run; one line per row
 warmup.jsonl    warm-up solutions
 summary.json    written at the end, also when the run is stopped
 
@@ -25,11 +26,14 @@ from arbitrage.errors import RunError
 from arbitrage.harness.rows import (
     Key,
     Row,
+    StepScores,
     WarmUp,
     problem_from_json,
     problem_to_json,
     row_from_json,
     row_to_json,
+    scores_from_json,
+    scores_to_json,
     step_from_json,
     steps_to_json,
     warm_up_from_json,
@@ -41,6 +45,7 @@ MANIFEST = "manifest.json"
 PROBLEMS = "problems.jsonl"
 ROWS = "rows.jsonl"
 STEPS = "steps.jsonl"
+SCORES = "scores.jsonl"
 WARM_UPS = "warmup.jsonl"
 SUMMARY = "summary.json"
 SCHEMA = 2
@@ -103,6 +108,7 @@ def open_run(
             is damaged; or another process is writing to it.
     """
     folder = Path(path)
+    check_folder(folder, resume=resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,11 +123,6 @@ def open_run(
             write_json(stored, fresh)
             yield RunFolder(folder, fresh)
             return
-        if not resume:
-            raise RunError(
-                f"{folder} already holds a run; continue it with resume=True "
-                f"(arbitrage bench: --resume --out {folder}) or choose another folder"
-            )
         found = read_manifest(folder)
         check_same_run(found.get("identity"), manifest["identity"], folder)
         strange = {row.key for row in read_rows(folder)} - set(keys)
@@ -134,6 +135,24 @@ def open_run(
         found["sessions"] = _sessions(found.get("sessions", []), manifest.get("sessions", []))
         write_json(stored, found)
         yield RunFolder(folder, found)
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Whether a run can go there; worth a call before models are loaded, which takes long.
+
+    Raises:
+        RunError: it holds a run that is not to be continued, or is no folder that can be written to.
+    """
+    if (folder / MANIFEST).exists() and not resume:
+        raise RunError(
+            f"{folder} already holds a run; continue it with resume=True "
+            f"(arbitrage bench: --resume --out {folder}) or choose another folder"
+        )
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise RunError(f"{folder}: {nearest} is not a folder; choose another one")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: nothing can be written in {nearest}; choose another folder")
 
 
 def check_same_run(stored: object, asked: Mapping[str, Any], folder: Path) -> None:
@@ -178,7 +197,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of a run with their steps; what was cut while it was written is left out.
+    """The rows of a run with their steps and scores; what was cut while it was written is left out.
 
     Raises:
         RunError: a line is not a row or a step, a row is there twice, or there are no steps at all.
@@ -201,6 +220,9 @@ def read_rows(folder: Path) -> list[Row]:
             raise RunError(f"{folder / STEPS} does not hold the steps of row {min(unfinished)}; use a new folder")
         else:
             rows[told.key] = row
+    for scores in _records(folder / SCORES, scores_from_json):
+        if scores.key in rows:
+            rows[scores.key] = scores.applied(rows[scores.key])
     return list(rows.values())
 
 
@@ -220,6 +242,39 @@ def read_warm_ups(folder: Path) -> list[WarmUp]:
         RunError: a line is not a warm-up.
     """
     return _records(folder / WARM_UPS, warm_up_from_json)
+
+
+@final
+class ScoreFile:
+    """The scores of one run, open for writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / SCORES
+
+    def keys(self) -> set[Key]:
+        """The rows that have scores."""
+        return {scores.key for scores in _records(self._file, scores_from_json)}
+
+    def append(self, scores: StepScores) -> None:
+        """Store the scores of a row."""
+        _append(self._file, scores_to_json(scores))
+
+
+@contextlib.contextmanager
+def open_scores(folder: Path, scorers: Mapping[str, Any]) -> Iterator[ScoreFile]:
+    """The scores of a run, ready for more by the same scorers; those of others are dropped.
+
+    Raises:
+        RunError: another process is writing to the folder, or it cannot be written.
+    """
+    with _locked(folder):
+        manifest, file = read_manifest(folder), folder / SCORES
+        if manifest.get("scored") != scorers:
+            write_whole(file, b"")
+            write_json(folder / MANIFEST, {**manifest, "scored": scorers})
+        elif file.exists():
+            _keep_lines(file, bool)
+        yield ScoreFile(folder)
 
 
 def replace_rows(folder: Path, rows: Mapping[Key, Row], note: Manifest) -> None:
@@ -359,11 +414,19 @@ def _drop_unfinished(folder: Path) -> None:
     def step_stays(line: bytes) -> bool:
         return step_from_json(line, STEPS).key in finished
 
-    for name, stays in ((ROWS, row_stays), (STEPS, step_stays), (WARM_UPS, bool)):
-        file = folder / name
-        kept = b"".join(line + b"\n" for line in _whole_lines(file) if line.strip() and stays(line))
-        if file.exists() and kept != _content(file):
-            write_whole(file, kept)
+    def scores_stay(line: bytes) -> bool:
+        return scores_from_json(line, SCORES).key in finished
+
+    for name, stays in ((ROWS, row_stays), (STEPS, step_stays), (SCORES, scores_stay), (WARM_UPS, bool)):
+        if (folder / name).exists():
+            _keep_lines(folder / name, stays)
+
+
+def _keep_lines(file: Path, stays: Callable[[bytes], bool]) -> None:
+    """Leave the whole lines that may stay; a file without any other is not touched."""
+    kept = b"".join(line + b"\n" for line in _whole_lines(file) if line.strip() and stays(line))
+    if kept != _content(file):
+        write_whole(file, kept)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from arbitrage.harness.plan import DatasetLike, Strategies, make_manifest, make_
 from arbitrage.harness.progress import Progress, choose_progress
 from arbitrage.harness.request import stored_request
 from arbitrage.harness.results import BenchmarkResult
-from arbitrage.harness.run_folder import open_run
+from arbitrage.harness.run_folder import check_folder, open_run
 from arbitrage.harness.sitting import BenchmarkInterrupted, Instruments, Sitting
 from arbitrage.interfaces import Models, Settings, Strategy
 
@@ -143,6 +143,8 @@ def run_comparison(
     """
     if resume and out is None:
         raise RunError("resume needs the folder of the run; pass out=FOLDER")
+    if out is not None:
+        check_folder(Path(out), resume=resume)
     load = environment.load_average()  # before our own work counts in
     tools = instruments or Instruments()
     overrides = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -30,6 +31,8 @@ class Cutoff:
         """Take either argument; `default` is the threshold when neither is given."""
         if threshold is not None and rate is not None:
             raise ValueError("give threshold= or rate=, not both")
+        if threshold is not None and math.isnan(threshold):
+            raise ValueError("threshold must be a number")
         self.threshold = default if threshold is None and rate is None else threshold
         self.rate = None if rate is None else check_rate(rate)
 

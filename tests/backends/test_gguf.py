@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import threading
@@ -303,3 +304,19 @@ def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
     assert isinstance(outcome[1], ContextOverflowError)
     monkeypatch.undo()
     assert sessions[1].extend((), logits=1).shape == alone.shape
+
+
+def test_a_cut_checkpoint_is_not_exported(tmp_path):
+    """The message names the file, and nothing is left behind that looks like a model."""
+    shutil.copytree(bundled_path("draft"), tmp_path / "draft")
+    weights = tmp_path / "draft" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:10_000])
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors: the file is cut or damaged"):
+        export_gguf(tmp_path / "draft", tmp_path / "draft.gguf", "F16")
+    assert not (tmp_path / "draft.gguf").exists()
+
+
+def test_more_threads_than_llama_cpp_has_room_for_are_refused():
+    """They would end the process."""
+    with pytest.raises(ModelLoadError, match="at most 512 threads"):
+        GGUFBackend().language_model(str(bundled_gguf("draft", "q8_0")), threads=999_999)

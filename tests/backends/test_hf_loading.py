@@ -152,3 +152,36 @@ def test_two_models_loaded_apart_share_a_vocabulary(pair):
     draft.codec = HFCodec(tokenizer)
     with pytest.raises(VocabularyMismatchError, match="extra"):
         check_vocabularies(draft, target)
+
+
+def test_a_model_without_its_head_is_refused_and_not_filled_with_random_numbers(tmp_path):
+    """A language model given as PRM has no classification head: what a random one says would look like a score."""
+    save_language_model(tmp_path)
+    with pytest.raises(ModelLoadError, match=r"not a LlamaForTokenClassification: its weights lack score"):
+        HFBackend().scorer(str(tmp_path), "cpu")
+
+
+def test_a_classifier_of_three_labels_is_no_reward_model(tmp_path):
+    """The score is read at label 1 of two."""
+    config = make_config("llama", num_labels=3)
+    transformers.LlamaForTokenClassification(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelLoadError, match="3 labels; a PRM or router has two"):
+        HFBackend().scorer(str(tmp_path), "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:9", "mps"])
+def test_a_device_that_is_not_there_is_an_error_of_this_package(pair, device):
+    """Torch raises assertions and runtime errors; the message names model and device."""
+    with pytest.raises(ModelLoadError, match=f"cannot be put on {device}"):
+        HFBackend().language_model(str(pair[0]), device)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{nope", "is not JSON"), ("[1]", "must hold a JSON object")])
+def test_a_damaged_sidecar_is_named(tmp_path, text, message):
+    """What a person edited by hand is answered with the file's name."""
+    save_language_model(tmp_path)
+    (tmp_path / "arbitrage.json").write_text(text)
+    with pytest.raises(ModelLoadError, match=rf"arbitrage\.json {message}"):
+        load(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,38 +12,13 @@ from arbitrage.cli import main
 from arbitrage.harness.config import CONFIG, ConfigError, RunConfig, config_of, load_config
 from arbitrage.harness.run_folder import read_manifest
 from arbitrage.harness.runner import load_comparison
-from arbitrage.hooks import Register, hookimpl
-from arbitrage.interfaces import Backend, LanguageModel, StepScorer
-from arbitrage.registry import Registry
-from arbitrage.testing import ScriptedModel, ScriptedScorer
-from arbitrage.types import Role
-
-
-class Scripted(Backend):
-    """Draft and target that always write the same."""
-
-    name = "scripted"
-
-    def language_model(self, source: str, device: str | None = None, **options: object) -> LanguageModel:
-        return ScriptedModel(["Two ones.", "\\boxed{2}"], name=source)
-
-    def scorer(self, source: str, device: str | None = None, **options: object) -> StepScorer:
-        return ScriptedScorer({}, default=0.8)
-
-    def bundled(self, role: Role) -> str:
-        return role.value
+from tests.scripted_backend import scripted_registry
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry with the scripted backend, a machine that is never busy, no charts."""
-
-    @hookimpl
-    def register_backends(register: Register) -> None:
-        register("scripted", Scripted, "for a test")
-
-    plugin = SimpleNamespace(register_backends=register_backends)
-    monkeypatch.setattr("arbitrage.registry._shared", Registry([("test-plugin", plugin)]))
+    monkeypatch.setattr("arbitrage.registry._shared", scripted_registry())
     monkeypatch.setattr("arbitrage.harness.environment.load_average", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr("arbitrage.harness.chart.save_chart", lambda comparison, file: None)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -101,6 +75,7 @@ def test_the_file_in_a_run_folder_makes_the_same_run_again(tmp_path: Path, probl
         "--warmup",
         "0",
     ]
+    budget += ["--system", "Be brief.", "--instruction", "Box it."]
     models = ["--draft", "scripted:small", "--target", "scripted:big", "--prm", "scripted:judge"]
     assert main(["bench", *words, str(problems), *budget, *models, "--out", str(first)]) == 0
     assert main(["bench", "--config", str(first / CONFIG), "--out", str(second)]) == 0

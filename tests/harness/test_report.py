@@ -221,3 +221,27 @@ def test_dollars_in_labels_are_drawn_as_they_are() -> None:
     for label, latency in product(("a $x", "b $\\nonsense{$"), (1.0, 1e-4)):
         figure = chart.draw_chart(comparison(rows(label, latency, 0.5)))
         figure.canvas.draw()
+
+
+def test_labels_from_elsewhere_cannot_command_a_terminal() -> None:
+    """Escape sequences in a label, the data set's name or a warning come out as replacement characters."""
+    hostile = "\x1b]0;title\x07\x1b[2J"
+    shown = comparison(rows(f"a {hostile}", 1.0, 0.5), warnings=(f"busy {hostile}",), name=f"data {hostile}")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(shown.table())
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in printed
+    assert "\x1b" not in report.markdown_table(shown)
+    assert "title" in printed
+
+
+def test_a_method_at_several_rates_is_one_line_with_one_label() -> None:
+    """The chart of a sweep joins a method's rates and names it once."""
+    groups = [rows("target-only", 1.0, 1.0), *(rows(f"rsd (rate={r:g})", 1 + r, 0.5 + r / 2) for r in (0.0, 0.5, 1.0))]
+    made = comparison(*groups)
+    for label, description in made.manifest["identity"]["strategies"].items():
+        if label.startswith("rsd"):
+            description["rate"] = float(label.split("=")[1].rstrip(")"))
+    axes = chart.draw_chart(Comparison.from_rows(made.manifest, [one for group in groups for one in group])).axes[0]
+    assert [text.get_text() for text in axes.texts if isinstance(text, Annotation)] == ["rsd", "target-only"]
+    assert len(axes.containers) == 2

@@ -226,11 +226,13 @@ def test_identical_strategies_are_found_identical() -> None:
 
 
 def test_a_slower_strategy_is_found_slower() -> None:
-    """The A/A check has power: 30 % more time on every problem puts 1 outside the interval."""
-    world = World()
-    found = compare(world, Scripted(world, "target-only", 1.0), Scripted(world, "slow", 1.3))
-    assert not found.versus("slow").speed_up.covers(1.0)
-    assert found.versus("slow").speed_up.value == pytest.approx(1 / 1.3)
+    """The A/A check has power: 30 % more time on each of six problems puts 1 outside the interval; four are too few."""
+    for count, shown in ((6, True), (4, False)):
+        world = World()
+        problems = tuple(Problem(f"p{index}", "s", (str(index),)) for index in range(count))
+        found = compare(world, Scripted(world, "target-only", 1.0), Scripted(world, "slow", 1.3), dataset=problems)
+        assert found.versus("slow").speed_up.covers(1.0) is not shown
+        assert found.versus("slow").speed_up.value == pytest.approx(1 / 1.3)
 
 
 def test_observers_see_every_step_and_every_row_with_its_strategy() -> None:

@@ -257,6 +257,7 @@ def test_every_step_is_announced_as_it_is_committed():
         lambda: RSD(threshold=0.5, rate=0.5),
         lambda: ArbitrageRouter(threshold=0.5, rate=0.5),
         lambda: RandomRoute(rate=1.5),
+        lambda: RSD(threshold=float("nan")),
         lambda: ArbitrageOracle(samples=0),
         lambda: TokenSD(gamma=0),
         lambda: TokenSD(proposer="oracle"),

@@ -32,6 +32,8 @@ INSTRUCTION_KEY = "arbitrage.instruction"
 """Metadata of exported files: what the model wants to read after a statement."""
 _MOST_CONTEXT = 8192
 _MOST_THREADS = 8
+_THREADS_OF_LLAMA_CPP = 512
+"""More crash it."""
 _HUB = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[\w./-]+\.gguf)(?:#(?P<revision>.+))?$")
 
 
@@ -64,6 +66,8 @@ class LoadOptions:
             value = getattr(made, name)
             if value is not None and value < 1:
                 raise ModelLoadError(f"{name} must be at least 1, not {value}")
+        if made.threads is not None and made.threads > _THREADS_OF_LLAMA_CPP:
+            raise ModelLoadError(f"llama.cpp runs at most {_THREADS_OF_LLAMA_CPP} threads, not {made.threads}")
         return made
 
 

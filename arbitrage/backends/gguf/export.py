@@ -19,6 +19,7 @@ from arbitrage.errors import MissingExtraError, ModelLoadError
 
 try:
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 except ImportError as error:
@@ -161,7 +162,11 @@ def _pre_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> str:
 def _write_tensors(writer: gguf.GGUFWriter, config: LlamaConfig, source: Source, precision: str) -> None:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for file in source.weights():
-        for name, tensor in load_file(file).items():
+        try:
+            tensors = load_file(file)
+        except SafetensorError as error:
+            raise ModelLoadError(f"{file}: the file is cut or damaged ({error})") from error
+        for name, tensor in tensors.items():
             mapped = names.get_name(name, try_suffixes=(".weight", ".bias"))
             if mapped is None:
                 raise ModelLoadError(f"{source.text}: llama.cpp has no place for the tensor {name!r}")

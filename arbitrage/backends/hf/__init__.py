@@ -64,6 +64,9 @@ class HFBackend(Backend):
         """See `Backend.scorer`. The checkpoint's `arbitrage.json` names the stream format.
 
         Reads two-label token classifiers, and causal language models whose sidecar has a `likelihood` entry.
+
+        Raises:
+            ModelLoadError: it is neither, or cannot be loaded.
         """
         from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
@@ -74,6 +77,10 @@ class HFBackend(Backend):
         module, facts = load(kind, where, device or default_device(), how)
         codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar)
         if likelihood is None:
+            if module.config.num_labels != 2:
+                raise ModelLoadError(
+                    f"{source} has {module.config.num_labels} labels; a PRM or router has two, for no and yes"
+                )
             return HFStepScorer(where.name, module, codec, stream, facts)
         return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts)
 

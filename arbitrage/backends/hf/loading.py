@@ -84,11 +84,20 @@ class Source:
         return name, {"revision": revision} if revision else {}
 
     def sidecar(self) -> dict[str, Any]:
-        """What stands in `arbitrage.json` beside the weights; empty when there is none."""
+        """What stands in `arbitrage.json` beside the weights; empty when there is none.
+
+        Raises:
+            ModelLoadError: it is not JSON, or not an object.
+        """
         file = self.path / SIDECAR
         if self.gguf or not file.is_file():
             return {}
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            loaded = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ModelLoadError(f"{file} is not JSON: {_first_line(error)}") from error
+        if not isinstance(loaded, dict):
+            raise ModelLoadError(f"{file} must hold a JSON object")
         return loaded
 
     def weights(self) -> list[Path]:
@@ -172,13 +181,28 @@ def load(
         extra["use_safetensors"] = None if options.allow_pickle else True
     dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
     try:
-        module = auto_class.from_pretrained(
-            name, **keywords, **extra, dtype=dtype, trust_remote_code=options.trust_remote_code
+        module, found = auto_class.from_pretrained(
+            name,
+            **keywords,
+            **extra,
+            dtype=dtype,
+            trust_remote_code=options.trust_remote_code,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        if source.gguf and "reshape" in str(error):
+            raise ModelLoadError(f"{source.text}: the file is cut or damaged ({_first_line(error)})") from error
         raise ModelLoadError(f"{source.text}: {_first_line(error)}") from error
+    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+        raise ModelLoadError(
+            f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(missing[:3])}"
+            f"{' and more' if len(missing) > 3 else ''}"
+        )
     parameters = sum(p.numel() for p in module.parameters())
-    module = module.to(device).eval()
+    try:
+        module = module.to(device).eval()
+    except (AssertionError, RuntimeError) as error:  # torch raises both when a device is absent or full
+        raise ModelLoadError(f"{source.text}: cannot be put on {device}: {_first_line(error)}") from error
     facts: dict[str, Any] = {
         "backend": "hf",
         "source": source.text if not source.local else source.name,
@@ -215,4 +239,6 @@ def _default_dtype(source: Source, device: str) -> torch.dtype:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:300]
+    """The beginning of a message; of one that ends in a list, the list too."""
+    lines = str(error).strip().split("\n")
+    return (" ".join(" ".join(lines).split()) if lines[0].endswith(":") else lines[0])[:300]

@@ -1,0 +1,59 @@
+"""`arbitrage score`: let a PRM and a router read the steps of a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arbitrage.cli import options
+from arbitrage.cli.counting import counting
+from arbitrage.cli.results import JsonWanted, print_result
+
+if TYPE_CHECKING:
+    from arbitrage.harness.comparison import Comparison
+
+
+def score(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as written by `arbitrage bench --out`.")],
+    prm: options.PrmSpec = None,
+    router: options.RouterSpec = None,
+    backend: options.BackendName = "hf",
+    threads: options.Threads = None,
+    dtype: options.DtypeName = None,
+    as_json: JsonWanted = False,
+) -> None:
+    """Score both versions of every step of a run by PRM and router, outside of the clock: tables then show waste.
+
+    Without --prm and --router the run's own are taken.
+    """
+    from arbitrage.backends.loading import load_models
+    from arbitrage.types import Role
+
+    named = {Role.PRM: prm, Role.ROUTER: router}
+    models = None
+    if prm or router:
+        models = load_models(
+            backend,
+            roles=[role for role, spec in named.items() if spec],
+            prm=prm,
+            router=router,
+            threads=threads,
+            dtype=dtype.value if dtype else None,
+        )
+    from arbitrage.harness.scoring import score_run
+
+    with counting("scoring") as progress:
+        comparison = score_run(run, models, progress=progress)
+    print_result(comparison, run, as_json)
+
+
+def scored(comparison: Comparison, folder: Path) -> Comparison:
+    """The run just made, scored by its own models; as it is when it had neither PRM nor router."""
+    from arbitrage.harness.scoring import can_score, score_run
+
+    if not can_score(folder):
+        return comparison
+    with counting("scoring") as progress:
+        return score_run(folder, progress=progress)
