@@ -43,7 +43,7 @@ test: lint browser ## linters, type checker, all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 docs: $(VENV)/.dev ## the documentation site, under site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The tests of the HTML report open it in Chromium. Where there is none and none can be installed, they are skipped.
 browser:

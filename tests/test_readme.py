@@ -49,7 +49,7 @@ def arbitrage(command: str, directory: Path) -> str:
 def test_the_readme_has_the_commands_that_are_tested_below():
     """A command that is added to the README needs a test of its own."""
     assert [shlex.split(c)[1] for c in commands()] == [
-        *("bench", "solve", "ls", "doctor", "bench"),
+        *("bench", "solve", "ls", "doctor", "sweep", "report", "compare", "bench"),
         *("bench", "models"),
     ]
     assert len(blocks("python")) == 3
@@ -79,6 +79,17 @@ def test_solve_ls_and_doctor_answer(tmp_path):
     assert "boxed" in arbitrage(solve, tmp_path)
     assert "arbitrage-oracle" in arbitrage(listing, tmp_path)
     assert "torch" in arbitrage(doctor, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_in_curves_and_its_page_figures_and_tables_are_written(tmp_path):
+    """The sweep and the report as shown, on fewer problems and rates; then its strategies compared."""
+    sweep, report, compare = commands()[4:7]
+    out = arbitrage(sweep.replace("0,0.1,...,1", "0,0.5,...,1").replace("--limit 200", "--limit 3"), tmp_path)
+    assert "speed-up at matched accuracy" in out
+    arbitrage(report, tmp_path)
+    assert {"sweep.html", "figures", "table.csv", "table.tex"} <= {path.name for path in tmp_path.iterdir()}
+    arbitrage(compare.replace("runs/first", "runs/sweep"), tmp_path)
 
 
 @pytest.mark.slow
@@ -114,7 +125,7 @@ def test_own_models_and_data_run_through_the_same_command(tmp_path):
     save_language_model(tmp_path / "target", seed=2)
     rows = [{"problem": f"{i}+1", "answer": str(i + 1), "unique_id": f"t/{i}", "level": 1} for i in range(2)]
     (tmp_path / "math500.jsonl").write_text("\n".join(json.dumps({**r, "subject": "Algebra"}) for r in rows))
-    command = commands()[4]
+    command = commands()[7]
     for hub, local in (
         ("hf:Qwen/Qwen2.5-0.5B-Instruct", "hf:./draft"),
         ("hf:Qwen/Qwen2.5-7B-Instruct@cuda:0", "hf:./target@cpu"),
@@ -131,7 +142,7 @@ def test_a_quantised_copy_drafts_for_its_own_target(tmp_path):
     pytest.importorskip("llama_cpp")
     from arbitrage.backends.bundled import bundled_path
 
-    recipe, quantize = commands()[5:7]
+    recipe, quantize = commands()[8:10]
     out = arbitrage(recipe.replace("--limit 10", "--limit 2 --warmup 0"), tmp_path)
     assert "token-sd" in out
     arbitrage(f"arbitrage models export {bundled_path('draft')} --to F16 --out model-F16.gguf", tmp_path)
