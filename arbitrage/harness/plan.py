@@ -24,6 +24,7 @@ from arbitrage.harness.rows import Key
 from arbitrage.harness.run_folder import SCHEMA, Manifest, to_json
 from arbitrage.interfaces import Models, Settings, Strategy
 from arbitrage.requirements import check_requirements, shares_tokenizer
+from arbitrage.seeding import order_rng
 from arbitrage.types import Problem, Role
 
 if TYPE_CHECKING:
@@ -64,14 +65,15 @@ class Plan:
     def jobs(self) -> Iterator[Job]:
         """All rows, interleaved: each problem by all strategies before the next one.
 
-        The strategy that goes first changes from problem to problem, so drift and warm caches hit all alike.
+        In which order is dealt out by chance, anew for each problem: drift, warm caches and other load hit all alike,
+        and what an interval takes for granted, that equal strategies might as well have been swapped, is true even
+        where a disturbance lasts for several problems. A fixed rotation does not give that (`benchmarks/aa.py`).
         """
         labels = list(self.strategies)
         for repeat in range(self.repeats):
-            for index, problem in enumerate(self.dataset):
-                first = (index + repeat) % len(labels)
-                for label in (*labels[first:], *labels[:first]):
-                    yield Job(label, problem, repeat)
+            for problem in self.dataset:
+                for place in order_rng(self.seed, problem.id, repeat).permutation(len(labels)):
+                    yield Job(labels[place], problem, repeat)
 
     def keys(self) -> list[Key]:
         """Keys of all rows: repeat by repeat, problem by problem, strategies in the order given."""
