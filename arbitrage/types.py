@@ -5,7 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+Count = Annotated[int, Ge(0), Le(2**53)]
+"""What is counted; files from elsewhere cannot hold more."""
+Seconds = Annotated[float, Ge(0), Le(1e9)]
 
 Author = Literal["draft", "target"]
 """Which of the two language models wrote a step."""
@@ -84,11 +90,11 @@ class StepRecord:
     """Step text, without the separator."""
     author: Author
     """Which model's text was kept."""
-    tokens: int
+    tokens: Count
     """Tokens committed with this step, separator included."""
-    draft_tokens: int = 0
+    draft_tokens: Count = 0
     """Tokens the draft generated for this step, kept or not."""
-    target_tokens: int = 0
+    target_tokens: Count = 0
     """Tokens the target generated for this step, kept or not."""
     score: float | None = None
     """What the policy compared with its threshold; None when it compared nothing."""
@@ -98,17 +104,17 @@ class StepRecord:
     """PRM reward of the target's version in [0, 1] (mean over samples); None when the strategy did not ask."""
     draft_logprob: float | None = None
     """Mean natural-log probability per token of the draft's version; None when there was none."""
-    drafted: int = 0
+    drafted: Count = 0
     """Tokens proposed to the target by token-level speculation inside this step."""
-    drafted_accepted: int = 0
+    drafted_accepted: Count = 0
     """Proposed tokens that the target kept."""
-    drafts: int = 0
+    drafts: Count = 0
     """Rounds in which tokens were proposed."""
     rejected_text: str | None = None
     """The draft's version, when the target's was committed instead."""
-    latency_s: float = 0.0
+    latency_s: Seconds = 0.0
     """Wall-clock seconds for the whole step, discarded attempts included."""
-    time_s: Mapping[str, float] = field(default_factory=dict)
+    time_s: Mapping[str, Seconds] = field(default_factory=dict)
     """Of these, the seconds inside model calls, by component: draft, target, prm, router."""
     router_score: float | None = None
     """Router's opinion of the draft's version in [0, 1]; None when nobody asked."""

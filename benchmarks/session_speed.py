@@ -168,7 +168,7 @@ def main() -> None:
             prefill = ratio([t.prefill_s for _, t in runs], [m.prefill_s for m, _ in runs], groups, of="median")
             speed = [TOKENS / float(np.median([pair[i].decode_s for pair in runs])) for i in (0, 1)]
             same = sum(m.ids == t.ids for m, t in runs)
-            cells = [f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in (decode, prefill)]
+            cells = [estimate.shown(".2f") for estimate in (decode, prefill)]
             table.add_row(name, f"{speed[0]:.0f}", f"{speed[1]:.0f}", *cells, f"{same}/{len(runs)}")
             rows.append(
                 {

@@ -25,6 +25,7 @@ from arbitrage.backends.gguf.export import export_gguf
 from arbitrage.backends.loading import load_models
 from arbitrage.harness import environment
 from arbitrage.harness.runner import run_comparison
+from arbitrage.harness.statistics import Estimate
 from arbitrage.interfaces import Strategy
 from arbitrage.strategies import TargetOnly, TokenSD
 from arbitrage.types import Role
@@ -125,11 +126,10 @@ def main() -> None:
         for number, case in enumerate(given or cases(Path(folder))):
             row = measure(case, arguments, arguments.out / f"run{number}")
             rows.append(row)
-            value, low, high = row["speed_up"]
             table.add_row(
                 case.name,
                 case.backend,
-                f"{value:.2f} [{low:.2f}, {high:.2f}]",
+                Estimate(*row["speed_up"]).shown(".2f"),
                 f"{row['target_tokens_per_s']:.0f}",
                 f"{row['drafted_per_token']:.2f}",
                 "—" if row["kept"] is None else f"{100 * row['kept']:.0f}",

@@ -13,7 +13,6 @@ from arbitrage.text import printable
 
 if TYPE_CHECKING:
     from arbitrage.harness.contrast import Contrast
-    from arbitrage.harness.statistics import Estimate
 
 _SHOWN = 20
 
@@ -60,10 +59,10 @@ def _show(contrast: Contrast) -> None:
     gained = sum(flip.gained for flip in contrast.flips)
     typer.echo(printable(f"{contrast.second} against {contrast.first}, {contrast.problems} problems"))
     typer.echo(
-        f"  accuracy: {_estimate(contrast.accuracy_difference, 100, '+.1f')} points, McNemar p={contrast.mcnemar_p:.2g}"
+        f"  accuracy: {contrast.accuracy_difference.shown('+.1f', 100)} points, McNemar p={contrast.mcnemar_p:.2g}"
     )
     if contrast.latency_ratio is not None:
-        typer.echo(f"  latency: {_estimate(contrast.latency_ratio, 1, '.3f')} times as long")
+        typer.echo(f"  latency: {contrast.latency_ratio.shown('.3f')} times as long")
     if contrast.same_text is not None:
         parted = (
             ""
@@ -79,10 +78,3 @@ def _show(contrast: Contrast) -> None:
         typer.echo(f"    … and {len(contrast.flips) - _SHOWN} more (--json)")
     for note in contrast.notes:
         typer.echo(f"  note: {note}")
-
-
-def _estimate(estimate: Estimate, scale: float, form: str) -> str:
-    text = f"{scale * estimate.value:{form}}"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} [{scale * estimate.low:{form}}, {scale * estimate.high:{form}}]"

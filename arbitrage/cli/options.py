@@ -90,11 +90,9 @@ def resolved(context: typer.Context, config: Path | None) -> dict[str, Any]:
     values = dict(context.params)
     if config is None:
         return values
-    from arbitrage.harness.config import ConfigError, load_config
+    from arbitrage.harness.config import RunConfig, SweepConfig, load_config
 
-    for key, value in load_config(config).items():
-        if key not in values:
-            raise ConfigError(f"{config}: `arbitrage {context.info_name}` has no {key!r}")
+    for key, value in load_config(config, SweepConfig if "rates" in values else RunConfig).items():
         source = context.get_parameter_source(key)
         if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
             values[key] = value
@@ -116,6 +114,8 @@ def rates(told: str | list[float]) -> list[float]:
             if not first < second <= last:
                 raise ValueError(f"{told!r} does not go up")
             count = round((last - first) / (second - first))
+            if abs(first + count * (second - first) - last) > 1e-9 or count > 100:
+                raise ValueError(f"steps of {second - first:g} from {first:g} do not end at {last:g}, or are too many")
             return [check_rate(round(first + k * (last - first) / count, 6)) for k in range(count + 1)]
         return [check_rate(float(word)) for word in words]
     except ValueError as error:

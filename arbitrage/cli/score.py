@@ -32,6 +32,10 @@ def score(
     from arbitrage.types import Role
 
     named = {Role.PRM: prm, Role.ROUTER: router}
+    if not (prm or router) and (threads or dtype):
+        raise typer.BadParameter(
+            "--threads and --dtype go with --prm or --router; the run's own models are loaded as then"
+        )
     models = None
     if prm or router:
         models = load_models(
@@ -54,6 +58,11 @@ def scored(comparison: Comparison, folder: Path) -> Comparison:
     from arbitrage.harness.scoring import can_score, score_run
 
     if not can_score(folder):
+        typer.echo(f"not scored: no PRM and no router; name them with: arbitrage score {folder} --prm …", err=True)
         return comparison
-    with counting("scoring") as progress:
-        return score_run(folder, progress=progress)
+    try:
+        with counting("scoring") as progress:
+            return score_run(folder, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo(f"scoring stopped; continue with: arbitrage score {folder}", err=True)
+        return comparison

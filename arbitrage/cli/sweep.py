@@ -61,10 +61,8 @@ def sweep(
     from arbitrage.strategy_specs import parse_strategies, sweep_specs
 
     chosen = options.resolved(context, config)
-    strategies = parse_strategies(
-        ",".join([*_names(chosen["beside"]), *sweep_specs(_names(chosen["strategy"]), options.rates(chosen["rates"]))]),
-        registry(),
-    )
+    swept = sweep_specs(_names(chosen["strategy"]), options.rates(chosen["rates"]))
+    strategies = parse_strategies(",".join([*_names(chosen["beside"]), *swept]), registry())
     run_and_print(strategies, chosen, score=True)
 
 

@@ -8,7 +8,7 @@ from arbitrage.harness.statistics import Estimate
 
 
 def latency_ratio(a: BenchmarkResult, b: BenchmarkResult) -> Estimate:
-    """Mean latency of `a` over that of `b`, on the problems that both solved; 95 % paired bootstrap over problems.
+    """Mean latency of `a` over that of `b`, on the problems that both solved; 95 %, none under six problems.
 
     Raises:
         ValueError: they have no problem in common.
@@ -29,12 +29,12 @@ def assert_not_slower(a: BenchmarkResult, b: BenchmarkResult, ratio: float = 1.0
 
     Raises:
         AssertionError: the whole interval of the ratio lies above `ratio`.
-        ValueError: they have no problem in common.
+        ValueError: they have fewer than six problems in common, on which nothing can be shown.
     """
-    found = latency_ratio(a, b)
+    found = _with_interval(latency_ratio(a, b), a, b)
     if found.low is not None and found.low > ratio:
         raise AssertionError(
-            f"{a.strategy} takes {_shown(found)} times as long as {b.strategy}; at most {ratio:g} is allowed"
+            f"{a.strategy} takes {found.shown()} times as long as {b.strategy}; at most {ratio:g} is allowed"
         )
 
 
@@ -48,12 +48,12 @@ def assert_faster(a: BenchmarkResult, b: BenchmarkResult, by: float = 1.0) -> No
 
     Raises:
         AssertionError: the interval of the speed-up reaches down to `by`.
-        ValueError: they have no problem in common.
+        ValueError: they have fewer than six problems in common, on which nothing can be shown.
     """
-    found = latency_ratio(b, a)
+    found = _with_interval(latency_ratio(b, a), a, b)
     if found.low is None or found.low <= by:
         raise AssertionError(
-            f"{a.strategy} is {_shown(found)} times as fast as {b.strategy}, not shown to exceed {by:g}"
+            f"{a.strategy} is {found.shown()} times as fast as {b.strategy}, not shown to exceed {by:g}"
         )
 
 
@@ -74,10 +74,12 @@ def assert_accuracy_at_least(result: BenchmarkResult, accuracy: float) -> None:
     if found is None:
         raise ValueError(f"{result.strategy} has no rows")
     if found.high is not None and found.high < accuracy:
-        raise AssertionError(f"the accuracy of {result.strategy} is {_shown(found)}, below {accuracy:g}")
+        raise AssertionError(f"the accuracy of {result.strategy} is {found.shown()}, below {accuracy:g}")
 
 
-def _shown(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3g}"
-    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+def _with_interval(found: Estimate, a: BenchmarkResult, b: BenchmarkResult) -> Estimate:
+    if found.low is None:
+        raise ValueError(
+            f"{a.strategy} and {b.strategy} have too few problems in common to compare latencies; give at least six"
+        )
+    return found

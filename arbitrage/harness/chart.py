@@ -6,12 +6,14 @@ and the error bars. A bound is a dashed line, because its latency is not a metho
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arbitrage.errors import MissingExtraError
 from arbitrage.harness.results import BenchmarkResult
+from arbitrage.harness.run_folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +36,9 @@ def save_chart(comparison: Comparison, file: Path) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = draw_chart(comparison)
-    figure.savefig(file, dpi=150, metadata={"Software": None})
+    figure, content = draw_chart(comparison), io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
+    write_whole(file, content.getvalue())
 
 
 def draw_chart(comparison: Comparison) -> Figure:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 from arbitrage.errors import RunError
 from arbitrage.harness import run_folder, statistics
 from arbitrage.harness.results import BenchmarkResult, problem_groups
-from arbitrage.harness.rows import Row, WarmUp
+from arbitrage.harness.rows import Key, Row, StepScores, WarmUp
 from arbitrage.harness.statistics import Estimate
 from arbitrage.types import Problem
 
@@ -82,6 +82,10 @@ class Comparison(Mapping[str, BenchmarkResult]):
     """Whether every row of the plan is there."""
     problems: Mapping[str, Problem] = field(default_factory=dict, repr=False)
     """What was solved, by id; empty when a folder of an early version does not tell."""
+    scores: Mapping[Key, StepScores] = field(default_factory=dict, repr=False)
+    """What a PRM and a router said after the run; in the rows already."""
+    unscored: Mapping[Key, Row] = field(default_factory=dict, repr=False)
+    """The rows that have scores, as they were without them."""
 
     @classmethod
     def of(cls, result: BenchmarkResult) -> Comparison:
@@ -210,16 +214,19 @@ class Comparison(Mapping[str, BenchmarkResult]):
         folder = Path(path)
         keys = [row.key for result in self.values() for row in result.rows]
         there = (folder / run_folder.MANIFEST).exists()
-        with run_folder.open_run(folder, self.manifest, keys, self.problems.values(), resume=there) as run:
+        manifest = {key: value for key, value in self.manifest.items() if key != "scored" or self.scores}
+        with run_folder.open_run(folder, manifest, keys, self.problems.values(), resume=there) as run:
             stored = {row.key for row in run.rows()}
             warmed = run.warm_ups()
             for result in self.values():
                 for row in result.rows:
                     if row.key not in stored:
-                        run.append(row)
+                        run.append(self.unscored.get(row.key, row))
                 for warm_up in result.warm_ups:
                     if warm_up not in warmed:
                         run.append_warm_up(warm_up)
+            for key in self.scores.keys() - run.scores().keys():
+                run.append_scores(self.scores[key])
         self.save_report(folder)
         return folder
 
@@ -245,7 +252,11 @@ def load_comparison(path: str | os.PathLike[str]) -> Comparison:
     rows = run_folder.read_rows(folder)
     rows.sort(key=lambda row: row.repeat)
     warm_ups, problems = run_folder.read_warm_ups(folder), run_folder.read_problems(folder)
-    return Comparison.from_rows(manifest, rows, warm_ups, len(rows) >= planned, problems)
+    scores = run_folder.read_scores(folder)
+    unscored = {row.key: row for row in rows if row.key in scores}
+    shown = [scores[row.key].applied(row) if row.key in scores else row for row in rows]
+    comparison = Comparison.from_rows(manifest, shown, warm_ups, len(rows) >= planned, problems)
+    return replace(comparison, scores={key: scores[key] for key in unscored}, unscored=unscored)
 
 
 def _speed_up(pairs: list[tuple[Row, Row]], of: statistics.Centre) -> Estimate | None:

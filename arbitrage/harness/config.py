@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arbitrage.errors import ArbitrageError
+from arbitrage.harness.comparison import BASELINE
 from arbitrage.harness.run_folder import write_whole
 
 CONFIG = "config.yaml"
@@ -68,7 +69,7 @@ class RunConfig(BaseModel):
     """Process reward model."""
     router: str | None = None
     """Router."""
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=512)
     """CPU threads."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of the weights."""
@@ -78,25 +79,35 @@ class ConfigError(ArbitrageError, ValueError):
     """A configuration file cannot be read, or says something that nobody understands."""
 
 
-def load_config(path: Path) -> dict[str, Any]:
+class SweepConfig(RunConfig):
+    """What a sweep is: the keys of a run, and these."""
+
+    rates: str | list[float] | None = None
+    """Escalation rates, as on the command line or as a list."""
+    beside: str | list[str] | None = None
+    """Strategies that are run once, beside the curves."""
+
+
+def load_config(path: Path, model: type[RunConfig] = RunConfig) -> dict[str, Any]:
     """The settings in a file, checked; only those that it holds.
 
     Args:
-        path: `.yaml`, `.yml` or `.toml`. Keys are those of `RunConfig`.
+        path: `.yaml`, `.yml` or `.toml`.
+        model: its fields are the keys.
 
     Raises:
         ConfigError: the file is absent or malformed, a key is unknown (the nearest one is suggested), or a value has
             the wrong type.
     """
     told = _read(path)
-    known = RunConfig.model_fields
+    known = model.model_fields
     for key in told:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{path}: unknown key {key!r}.{hint} Keys: {', '.join(known)}")
     try:
-        config = RunConfig.model_validate(told)
+        config = model.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -105,7 +116,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 def save_config(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the configuration of a run into its folder, unless objects were handed in, which no file can hold."""
+    """Write the configuration of a run into its folder, unless no file can hold it."""
     config = config_of(manifest)
     if config is not None:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -113,9 +124,14 @@ def save_config(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The configuration that leads to this manifest; None when objects were handed in."""
+    """The configuration that leads to this manifest; None when none can: objects were handed in, for example."""
     identity, request, data = manifest["identity"], manifest["request"], manifest["dataset"]
     if request["backend"] is None or request["dataset"] is None or request["given_objects"]:
+        return None
+    if request["model_options"].keys() - _MODEL_OPTIONS:
+        return None
+    names = {told["name"] for told in identity["strategies"].values()}
+    if "target" in identity["models"] and BASELINE not in names:  # the command line always adds it
         return None
     settings = identity["settings"]
     config = {
@@ -135,7 +151,7 @@ def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in config.items() if value is not None}
 
 
-_MODEL_OPTIONS = ("draft", "target", "prm", "router", "threads", "dtype")
+_MODEL_OPTIONS = frozenset({"draft", "target", "prm", "router", "threads", "dtype"})
 
 
 def _spec(told: Mapping[str, Any]) -> str:

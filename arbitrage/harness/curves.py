@@ -80,13 +80,21 @@ class Sweep:
     def __init__(self, comparison: Comparison) -> None:
         """Find the methods that were run at two or more rates."""
         self._comparison = comparison
-        self._labels = [label for label, result in comparison.items() if result.rows]
-        by_name: dict[str, list[str]] = {}
+        self._labels = [label for label, result in comparison.items() if any(not row.failed for row in result.rows)]
+        groups: dict[tuple[str, str], dict[float, str]] = {}
         for label in self._labels:
             result = comparison[label]
-            if isinstance(result.description.get("rate"), int | float):
-                by_name.setdefault(result.name, []).append(label)
-        self._members = {name: sorted(labels, key=self._rate) for name, labels in by_name.items() if len(labels) > 1}
+            rate = result.description.get("rate")
+            if isinstance(rate, int | float):
+                rest = {key: value for key, value in result.description.items() if key not in ("rate", "threshold")}
+                # Labels of one rate are the same point: the first stands for them.
+                groups.setdefault((result.name, repr(sorted(rest.items()))), {}).setdefault(float(rate), label)
+        kept = [(name, dict(sorted(points.items()))) for (name, _), points in groups.items() if len(points) > 1]
+        names = [name for name, _ in kept]
+        self._members = {
+            name if names.count(name) == 1 else f"{name} #{names[:place].count(name) + 1}": list(points.values())
+            for place, (name, points) in enumerate(kept)
+        }
 
     def __bool__(self) -> bool:
         return bool(self._members)
@@ -144,8 +152,13 @@ class Sweep:
 
     def _speed_ups(self) -> list[Reading]:
         """Latency of the reference over the curve's where both are as accurate."""
-        beside = (*BOUNDS, *self._members, "draft-only")
-        singles = [(label, [k]) for k, label in enumerate(self._labels) if self._comparison[label].name not in beside]
+        swept = {label for labels in self._members.values() for label in labels}
+        beside = (*BOUNDS, "draft-only")
+        singles = [
+            (label, [k])
+            for k, label in enumerate(self._labels)
+            if label not in swept and self._comparison[label].name not in beside
+        ]
         pairs = [(name, other, self._places(name), self._places(other)) for name, other in self._pairs()]
         pairs += [(name, label, self._places(name), single) for name in self._members for label, single in singles]
         found = []
@@ -195,7 +208,7 @@ class Sweep:
         """Mean of that difference over all acceptance rates that both curves have."""
         return [
             Reading(
-                "area between the curves",
+                "mean accuracy gap",
                 "all common acceptance rates",
                 name,
                 other,
@@ -229,7 +242,9 @@ class Sweep:
             return values
 
         estimate = bootstrap(statistic, self._world.problems)
-        if estimate.low is not None and float(np.concatenate(missed[1:]).mean()) > _UNREACHED:
+        if estimate.low is None or estimate.low == estimate.high:  # no width: too few problems tell the two apart
+            return Estimate(estimate.value, None, None)
+        if float(np.concatenate(missed[1:]).mean()) > _UNREACHED:
             return Estimate(estimate.value, None, None)
         return estimate
 
@@ -244,15 +259,20 @@ class _Seen:
     acceptance: Floats
 
     def latency_at(self, accuracy: Floats, members: list[int]) -> Floats:
-        """Least seconds in which the curve through `members` is this accurate; NaN where it never is."""
-        reached = self.accuracy[:, members] >= accuracy[:, None] - 1e-12
-        best = np.where(reached, self.latency[:, members], np.inf).min(axis=1)
-        for left, right in pairwise(members):
-            low, high = self.accuracy[:, left], self.accuracy[:, right]
+        """Least seconds in which the curve through `members` is this accurate; NaN where it never is.
+
+        Escalating more takes no less time: the seconds along a curve are made to rise (isotonic regression), so that
+        the least of many noisy points is not taken for a gain.
+        """
+        seconds = rising(self.latency[:, members])
+        accuracies = self.accuracy[:, members]
+        best = np.where(accuracies >= accuracy[:, None] - 1e-12, seconds, np.inf).min(axis=1)
+        for left, right in pairwise(range(len(members))):
+            low, high = accuracies[:, left], accuracies[:, right]
             inside = (np.minimum(low, high) < accuracy) & (accuracy < np.maximum(low, high))
             with np.errstate(divide="ignore", invalid="ignore"):
                 part = (accuracy - low) / (high - low)
-            between = self.latency[:, left] + part * (self.latency[:, right] - self.latency[:, left])
+                between = seconds[:, left] + part * (seconds[:, right] - seconds[:, left])
             best = np.where(inside, np.minimum(best, between), best)
         return np.where(np.isfinite(best), best, np.nan)
 
@@ -267,6 +287,27 @@ class _Seen:
             between = self.accuracy[:, left] + part * (self.accuracy[:, right] - self.accuracy[:, left])
             found = np.where(inside & np.isnan(found), between, found)
         return found
+
+
+def rising(values: Floats) -> Floats:
+    """Isotonic regression of every line, all points of the same weight.
+
+    The i-th value is the largest, over a <= i, of the smallest, over b >= i, mean of the points a to b.
+
+    Args:
+        values: shape (lines, points).
+    """
+    points = values.shape[1]
+    sums: Floats = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    found = np.empty_like(values)
+    for i in range(points):
+        best = np.full(len(values), -np.inf)
+        for a in range(i + 1):
+            lengths = np.arange(i + 1 - a, points + 1 - a)
+            means = (sums[:, i + 1 :] - sums[:, a : a + 1]) / lengths
+            best = np.maximum(best, means.min(axis=1))
+        found[:, i] = best
+    return found
 
 
 Level = Callable[[_Seen], Floats]
@@ -299,7 +340,10 @@ def _recovered(members: list[int], oracle: int, draft: int, seen: _Seen) -> Floa
 
 
 class _World:
-    """Accuracy, seconds and accepted steps of every strategy on every problem."""
+    """Accuracy, seconds and accepted steps of every strategy on every problem.
+
+    Seconds count only on problems that every strategy solved, so that failing on slow ones makes nobody fast.
+    """
 
     def __init__(self, results: Sequence[BenchmarkResult]) -> None:
         ids = dict.fromkeys(row.problem_id for result in results for row in result.rows)
@@ -318,6 +362,8 @@ class _World:
                 accepted, steps = _accepted(row)
                 self._accepted[at] += accepted
                 self._steps[at] += steps
+        self._solved *= (self._solved > 0).all(axis=0)  # seconds are compared where all have some
+        self._seconds *= self._solved > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             self._right = np.where(self._rows > 0, self._right / self._rows, 0.0)
         self._known = (self._rows > 0).astype(np.float64)

@@ -24,6 +24,7 @@ PACKAGES = (
     "llama-cpp-python",
     "gptqmodel",
     "optimum",
+    "scipy",
     "sympy",
     "latex2sympy2_extended",
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from arbitrage.errors import ArbitrageError, MissingExtraError, UnknownNameError
 from arbitrage.harness.comparison import Comparison
-from arbitrage.harness.report import markdown_lines, markdown_table, tables, title
+from arbitrage.harness.report import BOUNDS, markdown_lines, markdown_table, tables, title
 from arbitrage.harness.run_folder import to_json, write_whole
 from arbitrage.harness.statistics import Estimate
 
@@ -58,7 +58,8 @@ def export_table(runs: Mapping[str, Comparison], subject: Subject, file: Path) -
     Args:
         runs: by the name that stands in the column `run`.
         subject: what the lines are about; Markdown and LaTeX know `results` and `curves`.
-        file: `.csv`, `.parquet`, `.json`, `.md` or `.tex`.
+        file: `.csv`, `.parquet`, `.json`, `.md` or `.tex`. Text in CSV is quoted and otherwise as models wrote it: a
+            spreadsheet may take a cell that begins with `=` for a formula, so import such columns as text.
 
     Raises:
         ExportError: an unknown suffix, or a format that has no such table.
@@ -101,7 +102,13 @@ def _results(run: Comparison) -> Iterator[Record]:
                 value = getattr(versus, part.name)
                 line |= _flat(part.name, value) if isinstance(value, Estimate) else {part.name: value}
         line["break_even_escalation"] = run.break_even(label)
+        if result.name in BOUNDS:
+            line = {key: None if any(word in key for word in _TIMES) else value for key, value in line.items()}
         yield line
+
+
+_TIMES = ("latency", "speed_up", "tokens_per_s", "time_share", "overhead", "break_even")
+"""In the names of columns that a bound has no value for: its time is not a method's."""
 
 
 def _rows(run: Comparison) -> Iterator[Record]:
@@ -140,7 +147,8 @@ def _flat(name: str, estimate: Estimate | None) -> Record:
 
 def _csv(lines: Sequence[Record]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(lines[0]) if lines else ["run"], lineterminator="\n")
+    columns = list(lines[0]) if lines else ["run"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue().encode(errors="replace")
@@ -180,7 +188,7 @@ def _latex(runs: Mapping[str, Comparison], subject: Subject) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     for name, run in runs.items():
         for caption, titles, cells in _chosen(run, subject):
-            lines = [" & ".join(map(escape_latex, line)) + r" \\" for line in (titles, *cells)]
+            lines = ["{}" + " & ".join(map(escape_latex, line)) + r" \\" for line in (titles, *cells)]
             where = f"{name}, {title(run)}" if len(runs) > 1 else title(run)
             parts += [
                 r"\begin{table}",
@@ -214,6 +222,10 @@ _LATEX = {
     "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
     "τ": r"$\tau$",
     "γ": r"$\gamma$",
     "Δ": r"$\Delta$",

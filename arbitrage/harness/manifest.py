@@ -69,6 +69,21 @@ class Origin(_Part):
     version: str | None = None
 
 
+class RequestFacts(_Part):
+    """How the run was asked for."""
+
+    backend: str | None = None
+    """Null when loaded models were handed in."""
+    dataset: str | None = None
+    """Name or file; null when problems were handed in."""
+    dataset_path: str | None = None
+    model_options: dict[str, str | int | float | bool | None] = {}
+    """What was passed to the backends, secrets masked."""
+    given_objects: list[str] = []
+    """Options that were objects, which a file cannot hold."""
+    warmup: int | None = None
+
+
 class Session(_Part):
     """One sitting: a run that was resumed has several."""
 
@@ -91,15 +106,17 @@ class RunManifest(_Part):
     """How many rows the whole run has."""
     identity: Identity
     dataset: DatasetFacts = DatasetFacts()
-    request: Facts = {}
-    """What is needed to make the same call again: backend, data set, options of the models, warm-up."""
+    request: RequestFacts = Field(default_factory=lambda: RequestFacts())
+    """What is needed to make the same call again."""
     entry_points: dict[str, dict[str, Origin]] = {}
     """Under `strategies` by label, under `backends` by name."""
     sessions: list[Session] = []
     regraded: list[Facts] = []
     """When stored texts were graded again, by which rules, and how many verdicts changed."""
-    scored: Facts | None = None
-    """Which scorers wrote scores.jsonl."""
+    scored: dict[str, Facts] | None = None
+    """Which scorers wrote scores.jsonl, by role."""
+    scoring: dict[str, Facts] | None = None
+    """Which scorers are writing scores.new.jsonl; absent when they have finished."""
 
 
 def check_manifest(manifest: object, where: str) -> None:

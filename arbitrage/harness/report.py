@@ -17,7 +17,7 @@ from arbitrage.harness.results import COMPONENTS, BenchmarkResult
 from arbitrage.harness.rows import RowStatus
 from arbitrage.harness.run_folder import SUMMARY, write_json, write_whole
 from arbitrage.harness.statistics import Estimate
-from arbitrage.text import printable
+from arbitrage.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -54,8 +54,8 @@ DEFINITIONS = (
     "rewards known",
     "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token, one "
     "problem at a time, grading not included",
-    "square brackets = 95% intervals: accuracy by Wilson, differences and speed-ups by paired bootstrap over problems; "
-    "p = exact McNemar test",
+    "square brackets = 95% intervals over problems: accuracy by Wilson, differences by Tango, speed-ups by sign flips "
+    "(none under six problems), curves by the expanded bootstrap; p = exact McNemar test",
     "time = share of the latency inside each model's forward passes; the rest is overhead",
 )
 """Printed under every table."""
@@ -66,7 +66,8 @@ CURVE_DEFINITIONS = (
     "the toss of a coin)",
     "speed-up at matched accuracy = least seconds in which the other curve reaches an accuracy / least seconds in "
     "which this one does; no interval where over 5% of the resamples do not reach it",
-    "area between the curves = mean accuracy difference over the acceptance rates that both curves have",
+    "seconds along a curve are made to rise with the rate (isotonic regression), so that noise is not taken for a gain",
+    "mean accuracy gap = mean accuracy difference over the acceptance rates that both curves have",
     "share of the oracle's gain = (accuracy - draft-only's) / (the oracle's - draft-only's), at the oracle's own "
     "acceptance rate",
 )
@@ -97,11 +98,11 @@ def tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]
             (
                 caption,
                 [columns[index].title for index in kept],
-                [[printable(row[index]) for index in kept] for row in cells],
+                [[one_line(row[index]) for index in kept] for row in cells],
             )
         )
     readings = [
-        [one.quantity, one.at, printable(one.curve), printable(one.reference), _read(one)]
+        [one.quantity, one.at, one_line(one.curve), one_line(one.reference), _read(one)]
         for one in comparison.sweep.readings
     ]
     if readings:
@@ -147,7 +148,7 @@ def title(comparison: Comparison) -> str:
     """Data set, how much of it, and how often."""
     identity = comparison.manifest.get("identity", {})
     dataset = comparison.manifest.get("dataset", {})
-    words = [printable(str(dataset.get("name", "problems")))]
+    words = [one_line(str(dataset.get("name", "problems")))]
     if dataset.get("limited_to") is not None:
         words.append(f"limited to {dataset['limited_to']} of {dataset.get('available', 'more')}")
     elif dataset.get("problems") is not None:
@@ -186,7 +187,7 @@ def footer(comparison: Comparison) -> list[str]:
         notes.append(f"cut by the token or step limit: {listed}; such accuracy is partly about the limit")
     notes.extend(run_warnings(comparison))
     curves = CURVE_DEFINITIONS if comparison.sweep else ()
-    return [*map(printable, [*notes, *grading_notes(comparison)]), *DEFINITIONS, *curves]
+    return [*map(one_line, [*notes, *grading_notes(comparison)]), *DEFINITIONS, *curves]
 
 
 def grading_notes(comparison: Comparison) -> list[str]:
@@ -337,14 +338,7 @@ def _time(comparison: Comparison, result: BenchmarkResult, versus: Versus | None
 
 
 def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return NONE
-    ends = (
-        ""
-        if estimate.low is None or estimate.high is None
-        else f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    )
-    return f"{100 * estimate.value:.1f}{ends}"
+    return NONE if estimate is None else estimate.shown(".1f", 100)
 
 
 def _interval(estimate: Estimate, form: str, scale: float = 1) -> str:

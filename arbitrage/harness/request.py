@@ -61,11 +61,7 @@ def stored_request(folder: Path) -> Request:
             repeats=identity["repeats"],
             warmup=request["warmup"],
             settings=Settings(sampling=sampling, **settings),
-            model_options={
-                name: value
-                for name, value in request["model_options"].items()
-                if value != "***" and name not in RUNS_FOREIGN_CODE
-            },
+            model_options=safe_options(request["model_options"]),
             runs_foreign_code=sorted(name for name in RUNS_FOREIGN_CODE if request["model_options"].get(name)),
             given_objects=bool(request["given_objects"]),
         )
@@ -73,6 +69,22 @@ def stored_request(folder: Path) -> Request:
         raise RunError(f"{folder / MANIFEST} does not say how the run was started ({error}); {_AGAIN}") from error
 
 
+def safe_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the models as a folder may give them: none that run foreign code, none that are no options of models.
+
+    Raises:
+        RunError: one has a name that means something else.
+    """
+    strange = sorted(stored.keys() & _NO_OPTIONS)
+    if strange:
+        raise RunError(f"the manifest gives {strange[0]!r} as an option of the models, which it is not; it is damaged")
+    return {name: value for name, value in stored.items() if value != "***" and name not in RUNS_FOREIGN_CODE}
+
+
+_NO_OPTIONS = frozenset(
+    {"backend", "baseline", "dataset", "dataset_path", "instruments", "limit", "out", "progress", "repeats", "resume"}
+    | {"roles", "seed", "settings", "strategies", "warmup"}
+)
 _AGAIN = "make the original call again with resume=True"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from arbitrage.errors import RunError
-from arbitrage.types import EndReason, Problem, StepRecord
+from arbitrage.types import EndReason, Problem, Seconds, StepRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -57,7 +57,7 @@ class Row:
     """Reference answer; several are joined by commas."""
     started_at: str
     """When the strategy was called, ISO 8601 with time zone."""
-    latency_s: float
+    latency_s: Seconds
     """Wall-clock seconds from prompt to last token, grading not included; in an error row, until the exception."""
     answer: str | None = None
     """The answer that was read from the text."""
@@ -73,7 +73,7 @@ class Row:
     end_reason: EndReason | None = None
     """Why the solution ended; None in an error row."""
     prompt_tokens: int = 0
-    time_s: Mapping[str, float] = field(default_factory=dict)
+    time_s: Mapping[str, Seconds] = field(default_factory=dict)
     """Seconds inside model calls, by component: draft, target, prm, router."""
     calls: Mapping[str, int] = field(default_factory=dict)
     """Forward passes, by component."""
@@ -144,16 +144,20 @@ class StepScores:
         return (self.strategy, self.problem_id, self.repeat)
 
     def applied(self, row: Row) -> Row:
-        """The row with these scores where its own strategy had asked for none; unchanged if they are of other steps."""
+        """The row with these scores; unchanged if they are of other steps.
+
+        They go before those that the strategy itself had asked for: both versions of a step are compared by one model
+        in one pass, where rounding cannot tell equal texts apart. What the strategy decided by is still in `score`.
+        """
         parts = (self.draft_rewards, self.target_rewards, self.router_scores)
         if any(len(part) != len(row.steps) for part in parts):
             return row
         steps = (
             replace(
                 step,
-                draft_reward=drafted if step.draft_reward is None else step.draft_reward,
-                target_reward=targeted if step.target_reward is None else step.target_reward,
-                router_score=routed if step.router_score is None else step.router_score,
+                draft_reward=step.draft_reward if drafted is None else drafted,
+                target_reward=step.target_reward if targeted is None else targeted,
+                router_score=step.router_score if routed is None else routed,
             )
             for step, drafted, targeted, routed in zip(row.steps, *parts, strict=True)
         )

@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ PROBLEMS = "problems.jsonl"
 ROWS = "rows.jsonl"
 STEPS = "steps.jsonl"
 SCORES = "scores.jsonl"
+NEW_SCORES = "scores.new.jsonl"
 WARM_UPS = "warmup.jsonl"
 SUMMARY = "summary.json"
 SCHEMA = 2
@@ -73,9 +75,17 @@ class RunFolder:
         """Store a warm-up."""
         _append(self.path / WARM_UPS, warm_up_to_json(warm_up))
 
+    def append_scores(self, scores: StepScores) -> None:
+        """Store what was said of a row's steps after another run."""
+        _append(self.path / SCORES, scores_to_json(scores))
+
     def rows(self) -> list[Row]:
         """The stored rows, in the order they were finished."""
         return read_rows(self.path)
+
+    def scores(self) -> dict[Key, StepScores]:
+        """What was said of the steps after the run, by row."""
+        return read_scores(self.path)
 
     def warm_ups(self) -> list[WarmUp]:
         """The stored warm-ups."""
@@ -116,8 +126,9 @@ def open_run(
     with _locked(folder):
         stored = folder / MANIFEST
         if not stored.exists():
-            if (folder / ROWS).exists():
-                raise RunError(f"{folder} holds rows but no {MANIFEST}; choose another folder")
+            for name in (ROWS, STEPS, SCORES, WARM_UPS):
+                if (folder / name).exists():
+                    raise RunError(f"{folder} holds {name} but no {MANIFEST}; choose another folder")
             fresh = dict(manifest)
             write_whole(folder / PROBLEMS, b"".join(map(problem_to_json, problems)))
             write_json(stored, fresh)
@@ -186,6 +197,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("identity"), dict):
         raise RunError(f"{folder / MANIFEST} is not a manifest of this package")
     schema = manifest.get("schema")
+    if _depth(manifest) > _DEEPEST:
+        raise RunError(f"{folder / MANIFEST} is nested too deeply to be a manifest")
     if schema not in range(1, SCHEMA + 1):
         raise RunError(
             f"{folder / MANIFEST} has schema {schema!r}, this version reads 1 to {SCHEMA}; use a matching version"
@@ -197,7 +210,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of a run with their steps and scores; what was cut while it was written is left out.
+    """The rows of a run with their steps as its strategies knew them; what was cut while it was written is left out.
 
     Raises:
         RunError: a line is not a row or a step, a row is there twice, or there are no steps at all.
@@ -220,10 +233,16 @@ def read_rows(folder: Path) -> list[Row]:
             raise RunError(f"{folder / STEPS} does not hold the steps of row {min(unfinished)}; use a new folder")
         else:
             rows[told.key] = row
-    for scores in _records(folder / SCORES, scores_from_json):
-        if scores.key in rows:
-            rows[scores.key] = scores.applied(rows[scores.key])
     return list(rows.values())
+
+
+def read_scores(folder: Path) -> dict[Key, StepScores]:
+    """What a PRM and a router said of the steps after the run.
+
+    Raises:
+        RunError: a line holds no scores.
+    """
+    return {scores.key: scores for scores in _records(folder / SCORES, scores_from_json)}
 
 
 def read_problems(folder: Path) -> dict[str, Problem]:
@@ -246,13 +265,13 @@ def read_warm_ups(folder: Path) -> list[WarmUp]:
 
 @final
 class ScoreFile:
-    """The scores of one run, open for writing."""
+    """New scores of one run, beside the old ones until they are complete."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / SCORES
+        self._file = folder / NEW_SCORES
 
     def keys(self) -> set[Key]:
-        """The rows that have scores."""
+        """The rows that have new scores."""
         return {scores.key for scores in _records(self._file, scores_from_json)}
 
     def append(self, scores: StepScores) -> None:
@@ -262,19 +281,27 @@ class ScoreFile:
 
 @contextlib.contextmanager
 def open_scores(folder: Path, scorers: Mapping[str, Any]) -> Iterator[ScoreFile]:
-    """The scores of a run, ready for more by the same scorers; those of others are dropped.
+    """A file for new scores; when the block ends without an error they replace the old ones.
+
+    What an earlier attempt with the same scorers had finished is there already: new scores that were not completed, or
+    the old ones, where only rows are missing.
 
     Raises:
         RunError: another process is writing to the folder, or it cannot be written.
     """
     with _locked(folder):
-        manifest, file = read_manifest(folder), folder / SCORES
-        if manifest.get("scored") != scorers:
-            write_whole(file, b"")
-            write_json(folder / MANIFEST, {**manifest, "scored": scorers})
-        elif file.exists():
-            _keep_lines(file, bool)
+        manifest, fresh = read_manifest(folder), folder / NEW_SCORES
+        if manifest.get("scoring") == scorers and fresh.exists():
+            _keep_lines(fresh, bool)
+        else:
+            old = folder / SCORES
+            same = manifest.get("scored") == scorers and old.exists()
+            write_whole(fresh, b"".join(line + b"\n" for line in _whole_lines(old)) if same else b"")
+            write_json(folder / MANIFEST, {**manifest, "scoring": scorers})
         yield ScoreFile(folder)
+        done = {key: value for key, value in read_manifest(folder).items() if key != "scoring"}
+        fresh.replace(folder / SCORES)
+        write_json(folder / MANIFEST, {**done, "scored": scorers})
 
 
 def replace_rows(folder: Path, rows: Mapping[Key, Row], note: Manifest) -> None:
@@ -287,8 +314,11 @@ def replace_rows(folder: Path, rows: Mapping[Key, Row], note: Manifest) -> None:
         manifest, stored = read_manifest(folder), read_rows(folder)
         if {row.key for row in stored} != rows.keys():
             raise RunError(f"{folder}: its rows have changed meanwhile; grade it again when nothing writes to it")
+        if manifest.get("schema") != SCHEMA:  # the steps leave the rows
+            write_whole(folder / STEPS, b"".join(map(steps_to_json, stored)))
         write_whole(folder / ROWS, b"".join(row_to_json(rows[row.key]) for row in stored))
-        write_json(folder / MANIFEST, {**manifest, "regraded": [*manifest.get("regraded", []), note]})
+        regraded = [*manifest.get("regraded", []), note]
+        write_json(folder / MANIFEST, {**manifest, "schema": SCHEMA, "regraded": regraded})
 
 
 def to_json(value: object) -> str:
@@ -307,17 +337,37 @@ def write_whole(file: Path, content: bytes) -> None:
     Raises:
         RunError: it cannot be written; the old file is as it was.
     """
-    draft = file.with_name(f"{file.name}.part")
+    draft: Path | None = None
     try:
-        with draft.open("wb") as stream:
+        # A name that nobody can have prepared: a folder from elsewhere may hold links to other files.
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+        draft = Path(name)
+        with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        draft.chmod(0o666 & ~_umask())
         draft.replace(file)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
+        if draft is not None:
+            with contextlib.suppress(OSError):
+                draft.unlink()
         raise RunError(f"{file}: cannot be written ({error.strerror or error}); it is as it was before") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+_DEEPEST = 20
+
+
+def _depth(value: object, limit: int = _DEEPEST + 1) -> int:
+    """How deeply JSON is nested, counted up to a limit."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + max((_depth(one, limit - 1) for one in inner), default=0) if limit > 0 else 1
 
 
 _ABSENT = object()
@@ -375,7 +425,11 @@ def _plain(value: object) -> object:
 
 def _append(file: Path, line: bytes) -> None:
     """One write call, so that an interrupt finds the whole line in the file or none of it."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    no_links = getattr(os, "O_NOFOLLOW", 0)  # a folder from elsewhere may hold some
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | no_links, 0o644)
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written ({error.strerror})") from error
     try:
         written = os.write(descriptor, line)
         while written < len(line):
@@ -417,7 +471,8 @@ def _drop_unfinished(folder: Path) -> None:
     def scores_stay(line: bytes) -> bool:
         return scores_from_json(line, SCORES).key in finished
 
-    for name, stays in ((ROWS, row_stays), (STEPS, step_stays), (SCORES, scores_stay), (WARM_UPS, bool)):
+    files = ((ROWS, row_stays), (STEPS, step_stays), (SCORES, scores_stay), (NEW_SCORES, scores_stay), (WARM_UPS, bool))
+    for name, stays in files:
         if (folder / name).exists():
             _keep_lines(folder / name, stays)
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from arbitrage.errors import ContextOverflowError, RunError
 from arbitrage.harness.comparison import Comparison, load_comparison
-from arbitrage.harness.request import RUNS_FOREIGN_CODE
+from arbitrage.harness.request import safe_options
 from arbitrage.harness.rows import Row, StepScores
-from arbitrage.harness.run_folder import open_scores, read_manifest, to_json
+from arbitrage.harness.run_folder import PROBLEMS, open_scores, read_manifest, to_json
 from arbitrage.interfaces import Models, StepScorer
 from arbitrage.types import Author, Role, StepRecord
 
@@ -30,8 +30,8 @@ def score_run(
 ) -> Comparison:
     """Score the steps of a run and store the scores beside it; rows that these models have scored stay as they are.
 
-    Only strategies that route steps are scored: the others have one version of a step. Scores of other models are
-    replaced. An interrupted scoring goes on where it stopped.
+    Strategies whose draft writes whole steps are scored. Scores by other models are replaced when the new ones are
+    complete; those of a scorer that is not asked this time stay. An interrupted scoring goes on where it stopped.
 
     Args:
         path: the run folder.
@@ -52,11 +52,16 @@ def score_run(
         raise RunError(f"{folder} was written by an early version, without the problems' statements; run it again")
     scorers = _scorers(folder, models)
     rows = [row for result in comparison.values() if result.step_routing for row in result.rows if not row.failed]
-    with open_scores(folder, {role.value: _facts(one) for role, one in scorers.items()}) as store:
+    strange = {row.problem_id for row in rows} - comparison.problems.keys()
+    if strange:
+        raise RunError(f"{folder / PROBLEMS} lacks problem {min(strange)!r}; the folder is damaged")
+    facts = {**(comparison.manifest.get("scored") or {}), **{role.value: _facts(one) for role, one in scorers.items()}}
+    with open_scores(folder, facts) as store:
         done = store.keys()
         for count, row in enumerate(rows, start=1):
             if row.key not in done:
-                store.append(_scores(row, comparison.problems[row.problem_id].problem, scorers))
+                statement = comparison.problems[row.problem_id].problem
+                store.append(_scores(row, statement, scorers, comparison.scores.get(row.key)))
             if progress is not None:
                 progress(count, len(rows))
     scored = load_comparison(folder)
@@ -98,22 +103,24 @@ def _models_of(folder: Path) -> Models:
     if not can_score(folder):
         raise RunError(f"{folder}: the run names neither a PRM nor a router; name one with --prm or --router")
     asked = read_manifest(folder)["request"]
-    options = {name: value for name, value in asked["model_options"].items() if name not in RUNS_FOREIGN_CODE}
-    return load_models(asked["backend"], roles=_SCORING, **options)
+    return load_models(asked["backend"], roles=_SCORING, **safe_options(asked["model_options"]))
 
 
-def _scores(row: Row, statement: str, scorers: Mapping[Role, StepScorer]) -> StepScores:
-    rewards = dict(_rewards(row.steps, statement, scorers[Role.PRM])) if Role.PRM in scorers else {}
-    routed = dict(_router_scores(row.steps, statement, scorers[Role.ROUTER])) if Role.ROUTER in scorers else {}
+def _scores(row: Row, statement: str, scorers: Mapping[Role, StepScorer], old: StepScores | None) -> StepScores:
+    """The row's scores; those of a scorer that was not asked again stay."""
     count = range(len(row.steps))
-    return StepScores(
-        strategy=row.strategy,
-        problem_id=row.problem_id,
-        repeat=row.repeat,
-        draft_rewards=tuple(rewards.get((index, "draft")) for index in count),
-        target_rewards=tuple(rewards.get((index, "target")) for index in count),
-        router_scores=tuple(routed.get(index) for index in count),
+    nothing = (None,) * len(row.steps)
+    drafted, targeted, routed = (
+        (old.draft_rewards, old.target_rewards, old.router_scores) if old else (nothing, nothing, nothing)
     )
+    if Role.PRM in scorers:
+        rewards = dict(_rewards(row.steps, statement, scorers[Role.PRM]))
+        drafted = tuple(rewards.get((index, "draft")) for index in count)
+        targeted = tuple(rewards.get((index, "target")) for index in count)
+    if Role.ROUTER in scorers:
+        told = dict(_router_scores(row.steps, statement, scorers[Role.ROUTER]))
+        routed = tuple(told.get(index) for index in count)
+    return StepScores(row.strategy, row.problem_id, row.repeat, drafted, targeted, routed)
 
 
 @dataclass(frozen=True, slots=True)

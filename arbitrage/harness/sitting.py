@@ -71,7 +71,7 @@ class Sitting:
         self._progress, self._folder = progress, folder
         self._watch = Stopwatch(tools.clock, tools.synchronise)
         self._observers = tools.observers or _plugins()
-        self._rows: dict[Key, Row] = {row.key: row for row in folder.rows()} if folder else {}
+        self._rows: dict[Key, Row] = _stored(folder) if folder else {}
         self._warm_ups: list[WarmUp] = folder.warm_ups() if folder else []
         self._watched = {label: self._models(label) for label in plan.strategies}
 
@@ -93,7 +93,7 @@ class Sitting:
                 comparison.save_report(self._folder.path)
         except KeyboardInterrupt as interrupt:
             if self._folder is not None:  # a row may have been stored and not yet counted
-                self._rows = {row.key: row for row in self._folder.rows()}
+                self._rows = _stored(self._folder)
             partial = self.comparison()
             if self._folder is not None:
                 save_summary(partial, self._folder.path)
@@ -240,6 +240,12 @@ class Sitting:
             f"stopped after {done} of {total} rows; all of them are in {where}. Continue with the same call and "
             f"resume=True (arbitrage bench: the same command with --resume --out {where})"
         )
+
+
+def _stored(folder: RunFolder) -> dict[Key, Row]:
+    """The rows that are there, with the scores that they may have got between two sittings."""
+    scores = folder.scores()
+    return {row.key: scores[row.key].applied(row) if row.key in scores else row for row in folder.rows()}
 
 
 def _grader() -> Callable[[str, Problem], Verdict]:

@@ -43,6 +43,13 @@ class Estimate:
     low: float | None
     high: float | None
 
+    def shown(self, form: str = ".3g", scale: float = 1.0) -> str:
+        """The value, and its interval in brackets where there is one; each times `scale`, formatted by `form`."""
+        value = f"{scale * self.value:{form}}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} [{scale * self.low:{form}}, {scale * self.high:{form}}]"
+
     def covers(self, value: float) -> bool:
         """Whether the interval contains `value`; an absent end excludes nothing."""
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)

@@ -54,7 +54,7 @@ def test_a_sweep_runs_every_method_at_every_rate_beside_its_bounds(swept: Path) 
     assert {curve.name for curve in comparison.sweep.curves} == {"rsd", "arbitrage-router", "random-route"}
     table = (swept / "table.md").read_text()
     assert "speed-up at matched accuracy" in table
-    assert "area between the curves" in table
+    assert "mean accuracy gap" in table
     told = json.loads((swept / "results.json").read_text())
     assert {reading["quantity"] for reading in told["readings"]} >= {"speed-up at matched accuracy"}
 
@@ -65,6 +65,8 @@ def test_a_sweep_runs_every_method_at_every_rate_beside_its_bounds(swept: Path) 
         (["--rates", "0,2"], "must be in [0, 1]"),
         (["--rates", "0.5,0.4,...,1"], "does not go up"),
         (["--rates", "few"], "write rates between 0 and 1"),
+        (["--rates", "0,0.4,...,1"], "do not end at 1"),
+        (["--rates", "0,0.001,...,1"], "too many"),
         (["--strategy", "rsd:rate=0.5"], "leave its rate and threshold out"),
         (["--strategy", "token-sd"], "no parameter 'rate'"),
     ],
@@ -101,9 +103,12 @@ def test_bench_scores_its_steps_when_asked(problems: Path, tmp_path: Path, capsy
 
 
 def test_scoring_with_other_models_names_them(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`arbitrage score --prm` reads the steps by a PRM of the user's own."""
+    """`arbitrage score --prm` reads the steps by a PRM of the user's own; the router's scores stay."""
+    before = json.loads((swept / "manifest.json").read_text())["scored"]
     assert main(["score", str(swept), "--backend", "scripted", "--prm", "scripted:prm-2"]) == 0
-    assert set(json.loads((swept / "manifest.json").read_text())["scored"]) == {"prm"}
+    after = json.loads((swept / "manifest.json").read_text())["scored"]
+    assert set(after) == {"prm", "router"}
+    assert after["router"] == before["router"]
 
 
 def test_report_writes_tables_figures_and_a_page(
@@ -170,3 +175,45 @@ def test_a_registered_scorer_is_named_like_a_backend(
     assert main(["bench", *made, "--out", str(out)]) == 0
     assert asked == ["of-mine"]
     assert load_comparison(out)["rsd (τ=0.7)"].acceptance_rate == 0.0
+
+
+def test_a_sweep_takes_its_rates_from_a_file(problems: Path, tmp_path: Path) -> None:
+    """A list of rates and strategies in YAML; a flag goes before it."""
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "strategy: [rsd, random-route]\nrates: [0, 0.5, 1]\nbeside: [draft-only]\nbackend: scripted\nwarmup: 0\n"
+    )
+    out = tmp_path / "run"
+    made = ["--config", str(file), "--dataset", str(problems), "--strategy", "rsd", "--out", str(out)]
+    assert main(["sweep", *made]) == 0
+    assert list(load_comparison(out)) == [
+        "target-only",
+        "draft-only",
+        *(f"rsd (rate={rate})" for rate in ("0", "0.5", "1")),
+    ]
+
+
+def test_a_run_without_scorers_says_that_it_is_not_scored(
+    problems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Models of one's own without PRM and router: the run is there, and a line tells how to score it."""
+    models = ["--draft", "scripted:draft", "--target", "scripted:target"]
+    made = ["--backend", "scripted", "--dataset", str(problems), "--strategy", "random-route", "--warmup", "0", *models]
+    assert main(["bench", *made, "--score", "--out", str(tmp_path / "run")]) == 0
+    assert "not scored" in capsys.readouterr().err
+
+
+def test_a_stopped_scoring_keeps_the_run_and_says_how_to_go_on(
+    problems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C after a long run, while its steps are scored: the table is printed all the same."""
+
+    def stop(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arbitrage.harness.scoring.score_run", stop)
+    made = ["--backend", "scripted", "--dataset", str(problems), "--strategy", "rsd", "--warmup", "0"]
+    assert main(["bench", *made, "--score", "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert "target-only" in printed.out
+    assert f"arbitrage score {tmp_path / 'run'}" in printed.err.replace("\n", "")

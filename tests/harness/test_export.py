@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from arbitrage.harness.comparison import Comparison
 from arbitrage.harness.export import ExportError, Subject, escape_latex, export_table, parse_subject, records
 from arbitrage.harness.runner import run_comparison
 from arbitrage.interfaces import Models
-from arbitrage.testing import ScriptedModel
+from arbitrage.testing import ScriptedModel, ScriptedScorer
 from arbitrage.types import Problem
 
 HOSTILE = 'a & b | "c", <script>\n=1+1 \\input{x} 50% τ'
@@ -83,11 +84,37 @@ def test_latex_cells_say_what_they_said_and_do_nothing(runs: Mapping[str, Compar
     assert "\\input" not in text
     assert "a \\& b" in text
     assert "$\\tau$" in text
-    rows = [line for line in text.splitlines() if line.endswith(r" \\")]
-    columns = {line.replace(r"\&", "").count("&") for line in rows}
-    begun = [line for line in text.splitlines() if line.startswith(r"\begin{tabular}")]
-    assert columns == {line.count("r") - 4 for line in begun} or len(begun) == 2
+    for block in text.split(r"\begin{tabular}")[1:]:
+        columns = len(block.split("}")[0].strip("{"))
+        rows = [line for line in block.splitlines() if line.endswith(r" \\")]
+        assert rows
+        assert {line.replace(r"\&", "").count("&") + 1 for line in rows} == {columns}
+        assert all(line.startswith("{}") for line in rows)  # else a label in brackets is an argument of the line before
     assert escape_latex("~^{}_#$\\é") == (r"\textasciitilde{}\textasciicircum{}\{\}\_\#\$\textbackslash{}?")
+
+
+def test_a_lone_carriage_return_opens_no_line(runs: Mapping[str, Comparison], tmp_path: Path) -> None:
+    """Model text may hold any control character; a reader of the CSV sees as many lines as there are rows."""
+    (run,) = runs.values()
+    (row, *_) = run["draft-only"].rows
+    spoilt = Comparison.from_rows(run.manifest, [replace(row, reason="a\rb", answer="c\nd")])
+    file = export_table({"x": spoilt}, Subject.ROWS, tmp_path / "rows.csv")
+    with file.open(newline="") as stream:
+        (line,) = list(csv.DictReader(stream))
+    assert (line["reason"], line["answer"]) == ("a\rb", "c\nd")
+
+
+def test_a_bound_has_no_latency_in_any_format() -> None:
+    """The oracle runs both models on every step: what the table hides is not exported either."""
+    scorer = ScriptedScorer({}, default=0.5)
+    models = Models(ScriptedModel(["one", "\\boxed{9}"]), ScriptedModel(["ONE", "\\boxed{2}"]), scorer)
+    problems = [Problem(f"p{index}", "1 + 1?", ("2",)) for index in range(6)]
+    found = run_comparison(["target-only", "arbitrage-oracle"], models, dataset=problems, warmup=0, progress=False)
+    target, oracle = records({"x": found}, Subject.RESULTS)
+    assert target["latency_mean_s"] > 0
+    assert not [key for key, value in oracle.items() if "latency" in key and value is not None]
+    assert oracle["speed_up"] is None
+    assert oracle["accuracy"] == 0.0
 
 
 def test_markdown_holds_results_or_curves(runs: Mapping[str, Comparison], tmp_path: Path) -> None:

@@ -121,11 +121,12 @@ def test_several_strategies_are_compared_in_turn_with_assertions_by_interval(fol
 import pytest
 from arbitrage.testing import assert_accuracy_at_least, assert_faster, assert_not_slower
 def test_token_sd_against_random(strategy_benchmark):
-    found = strategy_benchmark.compare(["token-sd", "random-route"], MODELS, dataset=PROBLEMS, limit=None, repeats=2)
+    problems = [Problem(f"p{i}", f"What is {i}?", ("7" if i else "8",)) for i in range(6)]
+    found = strategy_benchmark.compare(["token-sd", "random-route"], MODELS, dataset=problems, limit=None, repeats=2)
     assert list(found) == ["target-only", "token-sd", "random-route (rate=0.3)"]
-    assert all(len(result.rows) == 8 for result in found.values())
+    assert all(len(result.rows) == 12 for result in found.values())
     starts = sorted((row.started_at, row.problem_id, row.repeat) for result in found.values() for row in result.rows)
-    turns = [starts[i:i + 3] for i in range(0, 24, 3)]
+    turns = [starts[i:i + 3] for i in range(0, 36, 3)]
     assert all(len({(problem, repeat) for _, problem, repeat in turn}) == 1 for turn in turns)
     assert_not_slower(found["token-sd"], found["target-only"], ratio=1000)
     assert_accuracy_at_least(found["token-sd"], 0.7)

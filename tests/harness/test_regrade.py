@@ -175,3 +175,21 @@ def test_one_answer_can_be_graded_and_wrong_calls_say_what_to_do(arguments: list
     shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["grade", *arguments])
     assert shown.exit_code == code
     assert words in shown.output
+
+
+def test_a_folder_of_schema_1_keeps_its_trace_when_regraded(run: Path) -> None:
+    """The steps leave the rows for a file of their own; nothing of them is lost."""
+    old = []
+    for line in (run / "rows.jsonl").read_bytes().splitlines():
+        row = json.loads(line)
+        del row["step_count"]
+        step = {"index": 0, "text": f"of {row['problem_id']}", "author": "draft", "tokens": 2}
+        old.append(json.dumps(row | {"steps": [step]}) + "\n")
+    (run / "rows.jsonl").write_text("".join(old))
+    manifest = json.loads((run / "manifest.json").read_text()) | {"schema": 1}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    before = {row.key: row.steps for row in load_comparison(run)["says"].rows}
+    assert all(before.values())
+    save(regrade(run), run)
+    assert {row.key: row.steps for row in load_comparison(run)["says"].rows} == before
+    assert load_comparison(run)["says"].accuracy == 0.75

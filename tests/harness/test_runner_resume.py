@@ -283,10 +283,11 @@ def test_a_folder_in_use_is_not_taken_over(tmp_path: Path) -> None:
     run(Coin("a"), out=tmp_path / "one")
     with pytest.raises(RunError, match=r"already holds a run.*resume=True"):
         run(Coin("a"), out=tmp_path / "one")
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "rows.jsonl").write_text("")
-    with pytest.raises(RunError, match="holds rows but no"):
-        run(Coin("a"), out=tmp_path / "two", resume=True)
+    for name in ("rows.jsonl", "steps.jsonl", "scores.jsonl", "warmup.jsonl"):
+        (tmp_path / name.split(".")[0]).mkdir()
+        (tmp_path / name.split(".")[0] / name).write_text("")
+        with pytest.raises(RunError, match=f"holds {name} but no manifest"):
+            run(Coin("a"), out=tmp_path / name.split(".")[0], resume=True)
 
 
 def test_two_processes_cannot_write_to_one_run(tmp_path: Path) -> None:
@@ -430,3 +431,70 @@ def test_the_manifest_tells_where_the_code_came_from(tmp_path: Path) -> None:
     }
     assert found["own"]["class"].endswith(":Coin")
     assert found["own"]["plugin"] is None
+
+
+def test_nothing_outside_the_folder_is_written_through_its_links(tmp_path: Path) -> None:
+    """A folder from elsewhere may hold links in the places of files and of their drafts: their targets stay."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "run"
+    run(Coin("a"), out=folder, limit=2)
+    for name in ("summary.json.part", "table.md.part", "accuracy_latency.png"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(victim)
+    for name in ("summary.json", "table.md", "results.json"):
+        (folder / name).unlink()
+        (folder / name).symlink_to(victim)
+    load_comparison(folder).save_report(folder)
+    assert victim.read_text() == "precious"
+    empty = tmp_path / "empty"
+    run(Coin("a"), out=empty, limit=2)
+    (empty / "rows.jsonl").unlink()
+    (empty / "rows.jsonl").symlink_to(tmp_path / "new")
+    with pytest.raises(RunError, match=r"rows\.jsonl: cannot be written"):
+        run(Coin("a"), out=empty, limit=2, resume=True)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("rows.jsonl", lambda row: row | {"latency_s": "NaN"}),
+        ("rows.jsonl", lambda row: row | {"latency_s": -1}),
+        ("rows.jsonl", lambda row: row | {"latency_s": "Infinity"}),
+        ("steps.jsonl", lambda step: step | {"tokens": 10**400}),
+        ("steps.jsonl", lambda step: step | {"tokens": -1}),
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_from_are_refused(tmp_path: Path, name: str, change: Any) -> None:
+    """A folder from elsewhere ends in one line that names file and line, not in arithmetic."""
+    run(Coin("a"), out=tmp_path)
+    lines = (tmp_path / name).read_bytes().splitlines()
+    lines[1] = json.dumps(change(json.loads(lines[1]))).encode()
+    (tmp_path / name).write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(RunError, match=f"{name}:2"):
+        load_comparison(tmp_path)
+
+
+def test_a_manifest_nested_without_end_is_refused(tmp_path: Path) -> None:
+    """Depth is checked before anything walks through it."""
+    run(Coin("a"), out=tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    deep: Any = "x"
+    for _ in range(400):
+        deep = {"a": deep}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"more": deep}))
+    with pytest.raises(RunError, match="nested too deeply"):
+        load_comparison(tmp_path)
+
+
+@pytest.mark.parametrize("options", [[1], {"roles": "draft"}, {"out": "/tmp/x"}, {"instruments": "x"}, {"draft": [1]}])
+def test_a_folder_cannot_pass_other_arguments_off_as_options(tmp_path: Path, options: object) -> None:
+    """Only options of models may stand among them; anything else is a damaged manifest."""
+    run(Coin("a"), out=tmp_path, dataset="bundled", limit=1)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["identity"]["strategies"] = {"t": {"name": "target-only"}}
+    manifest["request"] |= {"backend": "hf", "given_objects": [], "model_options": options}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=r"model_options|which it is not"):
+        resume_run(tmp_path, progress=False)

@@ -103,9 +103,96 @@ def test_scores_of_other_models_are_replaced(run: Path) -> None:
     score_run(run, Models(prm=prm, router=router))
     other = ScriptedScorer({}, default=0.25)
     other.name = "another"
-    steps = score_run(run, Models(prm=other))["arbitrage-router (τ=0.5)"].rows[0].steps
-    assert {step.draft_reward for step in steps} == {0.25}
+    found = score_run(run, Models(prm=other))
+    for name in ("arbitrage-router (τ=0.5)", "rsd (τ=0.7)", "arbitrage-oracle"):
+        steps = found[name].rows[0].steps
+        assert {step.draft_reward for step in steps} == {0.25}, name
+        assert {step.target_reward for step in steps} <= {0.25, None}
+        assert [step.router_score for step in steps] == [0.1, 0.9, 0.7]  # the router was not asked again: it stays
+    assert found["rsd (τ=0.7)"].rows[0].steps[1].score == 0.2  # what decided in the run
+    assert found["rsd (τ=0.7)"].wasted_share == 1.0
     assert json.loads((run / "manifest.json").read_text())["scored"]["prm"]["name"] == "another"
+
+
+def test_equal_texts_are_waste_whatever_rounding_does_to_two_passes(run: Path) -> None:
+    """RSD knew its draft's reward from another pass: a difference of rounding must not look like a gain."""
+    texts = {"two wrong": 0.5, "TWO": 0.5, "\\boxed{9}": 0.6, "\\boxed{2}": 0.6}
+    found = score_run(run, Models(prm=ScriptedScorer(texts, default=0.9)))
+    assert found["rsd (τ=0.7)"].wasted_share == 1.0
+    lines = (run / "steps.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    shifted = [one | {"draft_reward": one["draft_reward"] and one["draft_reward"] - 2e-8} for one in told]
+    (run / "steps.jsonl").write_text("".join(json.dumps(one) + "\n" for one in shifted))
+    assert load_comparison(run)["rsd (τ=0.7)"].wasted_share == 1.0
+
+
+def test_a_router_reads_the_committed_history_with_its_authors(run: Path) -> None:
+    """After an escalation it reads the target's step, tagged as the target's, before the next draft."""
+    _, router = scorers()
+    score_run(run, Models(router=router))
+    start = router.calls.index(("score", "two wrong", "draft"))
+    assert router.calls[start - 1] == ("commit", "one", "draft")
+    after = router.calls[start : start + 4]
+    assert after == [
+        ("score", "two wrong", "draft"),
+        ("discard", "two wrong", "draft"),
+        ("append", "TWO", "target"),
+        ("score", "\\boxed{9}", "draft"),
+    ]
+
+
+def test_a_prm_is_told_who_wrote_each_version(run: Path) -> None:
+    """Scorers that read tags would otherwise score another stream."""
+    prm, _ = scorers()
+    score_run(run, Models(prm=prm))
+    assert ("score", "TWO", "target") in prm.calls
+    assert ("score", "two wrong", "draft") in prm.calls
+    assert not [call for call in prm.calls if call[1] in TARGET and call[2] == "draft"]
+
+
+def test_a_stopped_rescoring_leaves_the_old_scores(run: Path) -> None:
+    """Ctrl-C in the middle: tables stay as they were; the same call goes on where it stopped."""
+    prm, router = scorers()
+    before = score_run(run, Models(prm=prm, router=router))["arbitrage-router (τ=0.5)"].wasted_share
+    other = ScriptedScorer({}, default=0.25)
+    other.name = "another"
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_run(run, Models(prm=other), progress=stop)
+    assert load_comparison(run)["arbitrage-router (τ=0.5)"].wasted_share == before
+    opened = sum(kind == "score" and step == "one" for kind, step, _ in other.calls)
+    found = score_run(run, Models(prm=other))
+    rows = sum(len(found[label].rows) for label in found if found[label].step_routing)
+    assert opened == 2
+    assert sum(kind == "score" and step == "one" for kind, step, _ in other.calls) == rows
+    assert not (run / "scores.new.jsonl").exists()
+
+
+def test_a_saved_copy_of_a_scored_run_is_scored_and_can_be_scored_anew(run: Path, tmp_path: Path) -> None:
+    """The copy has the trace of the run and the scores beside it, not scores in the trace."""
+    prm, router = scorers()
+    scored = score_run(run, Models(prm=prm, router=router))
+    copy = scored.save(tmp_path / "copy")
+    lines = sorted((run / "steps.jsonl").read_bytes().splitlines())
+    assert sorted((copy / "steps.jsonl").read_bytes().splitlines()) == lines
+    again = load_comparison(copy)
+    assert again["arbitrage-router (τ=0.5)"].wasted_share == 0.5
+    harsh = ScriptedScorer({}, default=0.25)
+    harsh.name = "another"
+    other = score_run(copy, Models(prm=harsh))
+    assert other["arbitrage-router (τ=0.5)"].wasted_share == 1.0
+
+
+def test_a_problem_that_the_folder_lacks_is_named(run: Path) -> None:
+    """Somebody shortened problems.jsonl: one clear error, not a key."""
+    lines = (run / "problems.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "problems.jsonl").write_bytes(lines[0])
+    with pytest.raises(RunError, match=r"lacks problem 'p1'"):
+        score_run(run, Models(prm=scorers()[0]))
 
 
 def test_what_cannot_be_scored_says_why(run: Path) -> None:

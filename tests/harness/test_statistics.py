@@ -415,6 +415,25 @@ def test_repeats_make_neither_false_claims_nor_false_confidence(problems: int) -
     assert np.mean([not statistics.accuracy_difference(*run).covers(0.15) for run in better]) <= bound(0.07, 300)
 
 
+def test_fractions_of_many_repeats_are_told_as_finely_as_by_student() -> None:
+    """200 problems with eight sampled repeats: both ends agree with scipy's t interval to 5 % of its width."""
+    ours, theirs, groups = made_up_accuracies(np.random.default_rng(6), 200, 8, 0.4)
+    by_problem = (ours.astype(float) - theirs).reshape(200, 8).mean(axis=1)
+    reference = stats.ttest_1samp(by_problem, 0).confidence_interval(0.95)
+    found = ends(statistics.accuracy_difference(ours, theirs, groups))
+    assert found == pytest.approx((reference.low, reference.high), abs=0.05 * (reference.high - reference.low))
+
+
+@pytest.mark.parametrize("repeats", [3, 7])
+def test_the_same_fraction_gained_everywhere(repeats: int) -> None:
+    """One repeat of several gained on every problem: rounding keeps the value inside, and both ends are found."""
+    for problems in range(6, 60):
+        ours = np.tile(np.arange(repeats) == 0, problems)
+        found = statistics.accuracy_difference(ours, np.zeros_like(ours), np.repeat(np.arange(problems), repeats))
+        low, high = ends(found)
+        assert 0 < low < found.value <= high < 1.01 / repeats
+
+
 @settings(deadline=None)
 @given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_accuracy_differences_contain_their_value_and_turn_with_the_sides(n: int, repeats: int, seed: int) -> None:
