@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbitrage.cli.text import print_json, table_console
+from arbitrage.text import one_line
 
 if TYPE_CHECKING:
     from arbitrage.harness.comparison import Comparison
 
 JsonWanted = Annotated[bool, typer.Option("--json", help="Print JSON: the numbers of results.json.")]
+
+
+def named_models(folder: Path) -> None:
+    """Say on standard error which models a run's folder names, before they are loaded: it may be somebody else's."""
+    from arbitrage.harness.run_folder import read_manifest
+
+    options = read_manifest(folder).get("request", {}).get("model_options", {})
+    named = [f"{role} {options[role]}" for role in ("draft", "target", "prm", "router") if options.get(role)]
+    if named:
+        typer.echo(one_line(f"models named by {folder}: {', '.join(named)}"), err=True)
 
 
 def print_result(comparison: Comparison, folder: Path, as_json: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.results import JsonWanted, print_result
+from arbitrage.cli.results import JsonWanted, named_models, print_result
 
 
 def resume(
@@ -17,6 +17,7 @@ def resume(
     """Continue a stopped run: only the rows that are missing, under the same settings."""
     from arbitrage.harness.runner import BenchmarkInterrupted, resume_run
 
+    named_models(run)
     try:
         comparison = resume_run(run)
     except BenchmarkInterrupted as stopped:

@@ -9,7 +9,7 @@ import typer
 
 from arbitrage.cli import options
 from arbitrage.cli.counting import counting
-from arbitrage.cli.results import JsonWanted, print_result
+from arbitrage.cli.results import JsonWanted, named_models, print_result
 
 if TYPE_CHECKING:
     from arbitrage.harness.comparison import Comparison
@@ -48,6 +48,8 @@ def score(
         )
     from arbitrage.harness.scoring import score_run
 
+    if models is None:
+        named_models(run)
     with counting("scoring") as progress:
         comparison = score_run(run, models, progress=progress)
     print_result(comparison, run, as_json)

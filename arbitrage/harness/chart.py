@@ -102,13 +102,13 @@ def text_box(label: Annotation) -> Bbox:
 
 
 def _methods(comparison: Comparison) -> list[BenchmarkResult]:
-    from arbitrage.harness.report import BOUNDS
+    from arbitrage.harness.comparison import BOUNDS
 
     return [result for result in comparison.values() if result.name not in BOUNDS]
 
 
 def _bounds(comparison: Comparison) -> list[BenchmarkResult]:
-    from arbitrage.harness.report import BOUNDS
+    from arbitrage.harness.comparison import BOUNDS
 
     return [result for result in comparison.values() if result.name in BOUNDS]
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BASELINE = "target-only"
 """Registered name of the strategy that stands in every table."""
+BOUNDS = frozenset({"arbitrage-oracle"})
+"""Strategies that bound others and do the work of several: their latency is not a method's latency."""
 DIFFERENT_TOKENIZERS = "different"
 """Value of `identity.tokenizers` in the manifest when draft and target exchange text instead of token ids."""
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from math import isfinite
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.harness.comparison import BASELINE, Comparison
-from arbitrage.harness.report import BOUNDS
+from arbitrage.harness.comparison import BASELINE, BOUNDS, Comparison
 from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.rows import Row
 from arbitrage.harness.statistics import Counts, Estimate, bootstrap
@@ -60,6 +59,9 @@ class Curve:
     points: tuple[Point, ...]
 
 
+Unit = Literal["times", "points", "share"]
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One quantity that two curves, or a curve and a point, differ in."""
@@ -70,6 +72,8 @@ class Reading:
     """Where."""
     curve: str
     reference: str
+    unit: Unit
+    """A ratio, a difference of accuracies as shares of 1, or a share."""
     estimate: Estimate
 
 
@@ -165,7 +169,7 @@ class Sweep:
         for name, other, ours, theirs in pairs:
             for words, level in self._levels(ours, theirs):
                 estimate = self._speed_up(ours, theirs, level)
-                found.append(Reading("speed-up at matched accuracy", words, name, other, estimate))
+                found.append(Reading("speed-up at matched accuracy", words, name, other, "times", estimate))
         return found
 
     def _levels(self, ours: list[int], theirs: list[int]) -> list[tuple[str, Level]]:
@@ -198,6 +202,7 @@ class Sweep:
                 f"acceptance {rate:.0%}",
                 name,
                 other,
+                "points",
                 self._estimate(partial(_gap, self._places(name), self._places(other), rate)),
             )
             for name, other in self._pairs()
@@ -212,6 +217,7 @@ class Sweep:
                 "all common acceptance rates",
                 name,
                 other,
+                "points",
                 self._estimate(partial(_mean_gap, self._places(name), self._places(other))),
             )
             for name, other in self._pairs()
@@ -228,6 +234,7 @@ class Sweep:
                 "the oracle's acceptance rate",
                 name,
                 self._labels[oracle],
+                "share",
                 self._estimate(partial(_recovered, self._places(name), oracle, draft)),
             )
             for name in self._members

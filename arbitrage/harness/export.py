@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.errors import ArbitrageError, MissingExtraError, UnknownNameError
-from arbitrage.harness.comparison import Comparison
-from arbitrage.harness.report import BOUNDS, markdown_lines, markdown_table, tables, title
+from arbitrage.harness.comparison import BOUNDS, Comparison
+from arbitrage.harness.report import markdown_lines, markdown_table, tables, title
 from arbitrage.harness.run_folder import to_json, write_whole
 from arbitrage.harness.statistics import Estimate
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arbitrage.errors import MissingExtraError
+from arbitrage.harness.comparison import BOUNDS
 from arbitrage.harness.results import COMPONENTS, BenchmarkResult
 from arbitrage.harness.rows import RowStatus
 from arbitrage.harness.run_folder import SUMMARY, write_json, write_whole
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from arbitrage.harness.comparison import Comparison, Versus
     from arbitrage.harness.curves import Reading
-
-BOUNDS = frozenset({"arbitrage-oracle"})
-"""Strategies that bound others and do the work of several: their latency is not a method's latency."""
 
 EDITIONS = {
     "olympiadbench": "olympiadbench: the edition of 675 rows that published numbers were measured on; 15 of its "
@@ -249,9 +247,9 @@ def save_summary(comparison: Comparison, folder: Path) -> None:
 
 def _read(reading: Reading) -> str:
     value = reading.estimate
-    if reading.quantity == "speed-up at matched accuracy":
+    if reading.unit == "times":
         return f"{value.value:.2f}×{_interval(value, '.2f')}"
-    if "share" in reading.quantity:
+    if reading.unit == "share":
         return f"{value.value:.0%}{_interval(value, '.0%')}"
     return f"{100 * value.value:+.1f} points{_interval(value, '+.1f', 100)}"
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from arbitrage.harness.comparison import BASELINE, Comparison
-from arbitrage.harness.report import BOUNDS
+from arbitrage.harness.comparison import BASELINE, BOUNDS, Comparison
 from arbitrage.harness.results import COMPONENTS, BenchmarkResult
 from arbitrage.harness.rows import Row
 from arbitrage.harness.statistics import Estimate, wilson

@@ -217,3 +217,18 @@ def test_a_stopped_scoring_keeps_the_run_and_says_how_to_go_on(
     printed = capsys.readouterr()
     assert "target-only" in printed.out
     assert f"arbitrage score {tmp_path / 'run'}" in printed.err.replace("\n", "")
+
+
+def test_models_that_a_folder_names_are_told_before_they_are_loaded(
+    problems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`resume` and `score` do what the folder says; whoever runs them on a stranger's folder sees what that is."""
+    out = tmp_path / "run"
+    models = ["--draft", "scripted:draft", "--target", "scripted:target", "--prm", "scripted:prm"]
+    made = ["--backend", "scripted", "--dataset", str(problems), "--strategy", "rsd", "--warmup", "0", *models]
+    assert main(["bench", *made, "--out", str(out)]) == 0
+    for command in ("resume", "score"):
+        capsys.readouterr()
+        assert main([command, str(out)]) == 0
+        told = capsys.readouterr().err.replace("\n", " ")
+        assert "draft scripted:draft, target scripted:target, prm scripted:prm" in told

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arbitrage.harness import report, series
-from arbitrage.harness.comparison import BASELINE, Comparison
-from arbitrage.harness.report import BOUNDS
+from arbitrage.harness.comparison import BASELINE, BOUNDS, Comparison
 from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.rows import Row, RowStatus
 from arbitrage.types import Problem, StepRecord
