@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbitrage.cli.results import JsonWanted, print_result
-from arbitrage.text import printable
+from arbitrage.text import one_line, printable
 
 if TYPE_CHECKING:
     from arbitrage.harness.comparison import Comparison
@@ -31,6 +31,7 @@ def report(
     as_json: JsonWanted = False,
 ) -> None:
     """Show runs again, finished or not: tables and pictures anew; as a page, figures or exported tables if wanted."""
+    from arbitrage.errors import RunError
     from arbitrage.harness.comparison import load_comparison
 
     found = {_name(path, runs): load_comparison(path) for path in runs}
@@ -50,7 +51,10 @@ def report(
     if export or figures or html:
         return
     for path, comparison in zip(runs, found.values(), strict=True):
-        comparison.save_report(path)
+        try:
+            comparison.save_report(path)
+        except RunError as error:  # somebody else's folder, a read-only disk: it can be shown all the same
+            typer.echo(one_line(f"its files are left as they are: {error}"), err=True)
         print_result(comparison, path, as_json)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from arbitrage.cli import main
+from arbitrage.errors import RunError
 from arbitrage.harness.runner import load_comparison
 from tests.scripted_backend import scripted_registry
 
@@ -232,3 +233,18 @@ def test_models_that_a_folder_names_are_told_before_they_are_loaded(
         assert main([command, str(out)]) == 0
         told = capsys.readouterr().err.replace("\n", " ")
         assert "draft scripted:draft, target scripted:target, prm scripted:prm" in told
+
+
+def test_a_folder_that_cannot_be_written_is_shown_all_the_same(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is made from the rows; only its copies in the folder stay as they were."""
+
+    def refuse(*arguments: object) -> None:
+        raise RunError("summary.json: cannot be written")
+
+    monkeypatch.setattr("arbitrage.harness.report.save_report", refuse)
+    assert main(["report", str(swept)]) == 0
+    printed = capsys.readouterr()
+    assert "speed-up at matched accuracy" in printed.out
+    assert "left as they are" in printed.err
