@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbitrage.cli.counting import counting
+from arbitrage.cli.text import print_json
+from arbitrage.text import one_line, printable
 
 if TYPE_CHECKING:
     from arbitrage.harness.regrade import Regrading
@@ -34,12 +36,15 @@ def grade(
     everything: Annotated[bool, typer.Option("--all", help=f"List every flipped row, not the first {_SHOWN}.")] = False,
     answer: Annotated[str | None, typer.Option(help="Instead of a run: one answer or response to grade.")] = None,
     reference: Annotated[str | None, typer.Option(help="Its reference answer.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: accuracies and every flip, or the verdict.")
+    ] = False,
 ) -> None:
     """Grade a run's saved texts again and show which verdicts changed and why; or grade one answer."""
     if answer is not None or reference is not None:
         if answer is None or reference is None or run is not None:
             raise typer.BadParameter("give a run, or --answer together with --reference")
-        _grade_one(answer, reference)
+        _grade_one(answer, reference, as_json)
         return
     if run is None:
         raise typer.BadParameter("name the folder of a run, or give --answer and --reference")
@@ -52,18 +57,61 @@ def grade(
     console = Console(highlight=False)
     with counting("grading") as progress:
         regrading = regrade.regrade(run, against=against.value, dataset_path=data, progress=progress)
-    _show(regrading, console, None if everything else _SHOWN)
+    if as_json:
+        print_json(_facts(regrading))
+    else:
+        _show(regrading, console, None if everything else _SHOWN)
     if write:
         regrade.save(regrading, run)
-        typer.echo(f"stored in {run}")
+        typer.echo(f"stored in {run}", err=as_json)
 
 
-def _grade_one(answer: str, reference: str) -> None:
+def _grade_one(answer: str, reference: str, as_json: bool) -> None:
     from arbitrage.harness.grading import grade as grade_answer
 
     verdict = grade_answer(answer, reference)
-    typer.echo(f"{verdict.status}: {verdict.reason} (decided by {verdict.method}; read as: {verdict.answer})")
+    told = {
+        "status": verdict.status.value,
+        "answer": verdict.answer,
+        "method": verdict.method,
+        "reason": verdict.reason,
+    }
+    if as_json:
+        print_json(told)
+    else:
+        typer.echo(
+            one_line(f"{verdict.status}: {verdict.reason} (decided by {verdict.method}; read as: {verdict.answer})")
+        )
     raise typer.Exit(0 if verdict.correct else 1)
+
+
+def _facts(regrading: Regrading) -> dict[str, object]:
+    """The regrading as JSON: accuracy of each strategy under both judges, and every flipped row."""
+    return {
+        "judge": regrading.judge,
+        "against": regrading.against,
+        "rules_from": regrading.rules_from,
+        "accuracy": {
+            label: {"before": regrading.before[label].accuracy, "after": after.accuracy}
+            for label, after in regrading.after.items()
+        },
+        "flips": [
+            {
+                "strategy": flip.after.strategy,
+                "problem_id": flip.after.problem_id,
+                "repeat": flip.after.repeat,
+                "answer": flip.after.answer,
+                "reference": flip.after.reference,
+                "before": {
+                    "status": flip.before.status.value,
+                    "method": flip.before.method,
+                    "reason": flip.before.reason,
+                },
+                "after": {"status": flip.after.status.value, "method": flip.after.method, "reason": flip.after.reason},
+            }
+            for flip in regrading.flips
+        ],
+    }
 
 
 def _show(regrading: Regrading, console: object, most: int | None) -> None:
@@ -82,7 +130,7 @@ def _show(regrading: Regrading, console: object, most: int | None) -> None:
         flips = [flip for flip in regrading.flips if flip.after.strategy == label]
         gained = sum(flip.after.correct for flip in flips)
         table.add_row(
-            Text(label),
+            Text(one_line(label)),
             str(len(after.rows)),
             *(f"{100 * (one.accuracy or 0):.1f}" for one in (before, after)),
             str(gained),
@@ -97,10 +145,12 @@ def _show(regrading: Regrading, console: object, most: int | None) -> None:
         row = flip.after
         console.print(
             Text(
-                f"{row.problem_id} · {row.strategy}: {flip.before.status} → {row.status}\n"
-                f"    answer {row.answer!r}, reference {row.reference!r}\n"
-                f"    before: {flip.before.method}: {flip.before.reason}\n"
-                f"    now:    {row.method}: {row.reason}"
+                printable(
+                    f"{row.problem_id} · {row.strategy}: {flip.before.status} → {row.status}\n"
+                    f"    answer {row.answer!r}, reference {row.reference!r}\n"
+                    f"    before: {flip.before.method}: {flip.before.reason}\n"
+                    f"    now:    {row.method}: {row.reason}"
+                )
             ),
             soft_wrap=True,
         )

@@ -193,3 +193,14 @@ def test_a_folder_of_schema_1_keeps_its_trace_when_regraded(run: Path) -> None:
     save(regrade(run), run)
     assert {row.key: row.steps for row in load_comparison(run)["says"].rows} == before
     assert load_comparison(run)["says"].accuracy == 0.75
+
+
+def test_json_holds_every_flip_and_nothing_else_is_printed(run: Path) -> None:
+    """For machines: accuracies under both judges, each flip with both reasons; one answer is its verdict."""
+    shown = CliRunner().invoke(app, ["grade", str(run), "--json", "--write"])
+    told = json.loads(shown.stdout)
+    assert told["accuracy"]["says"] == {"before": 0.0, "after": 0.75}
+    assert {flip["problem_id"] for flip in told["flips"]} == {"half", "both", "near"}
+    assert all(flip["before"]["status"] == "incorrect" and flip["after"]["reason"] for flip in told["flips"])
+    one = CliRunner().invoke(app, ["grade", "--answer", "1/2", "--reference", "0.5", "--json"])
+    assert json.loads(one.stdout)["status"] == "correct"
