@@ -82,6 +82,8 @@ class ConfigError(ArbitrageError, ValueError):
 class SweepConfig(RunConfig):
     """What a sweep is: the keys of a run, and these."""
 
+    strategy: str | list[str] | None = None
+    """Methods to sweep; no labels, because each is run at every rate."""
     rates: str | list[float] | None = None
     """Escalation rates, as on the command line or as a list."""
     beside: str | list[str] | None = None

@@ -115,7 +115,7 @@ class Sweep:
     @cached_property
     def readings(self) -> tuple[Reading, ...]:
         """Everything that the table shows, in its order; empty without curves."""
-        found = [*self._speed_ups(), *self._accuracies(), *self._areas(), *self._recovered()] if self else []
+        found = [*self._speed_ups(), *self._accuracies(), *self._mean_gaps(), *self._recovered()] if self else []
         return tuple(reading for reading in found if isfinite(reading.estimate.value))
 
     def _rate(self, label: str) -> float:
@@ -209,7 +209,7 @@ class Sweep:
             for rate in ACCEPTANCES
         ]
 
-    def _areas(self) -> list[Reading]:
+    def _mean_gaps(self) -> list[Reading]:
         """Mean of that difference over all acceptance rates that both curves have."""
         return [
             Reading(
@@ -266,22 +266,20 @@ class _Seen:
     acceptance: Floats
 
     def latency_at(self, accuracy: Floats, members: list[int]) -> Floats:
-        """Least seconds in which the curve through `members` is this accurate; NaN where it never is.
+        """Seconds of the curve through `members` at the lowest rate that is this accurate; NaN where none is.
 
-        Escalating more takes no less time: the seconds along a curve are made to rise (isotonic regression), so that
-        the least of many noisy points is not taken for a gain.
+        The place is found by accuracy alone: the least seconds of all places that are accurate enough would be those of
+        the luckiest of many noisy rates.
         """
-        seconds = rising(self.latency[:, members])
-        accuracies = self.accuracy[:, members]
-        best = np.where(accuracies >= accuracy[:, None] - 1e-12, seconds, np.inf).min(axis=1)
-        for left, right in pairwise(range(len(members))):
-            low, high = accuracies[:, left], accuracies[:, right]
-            inside = (np.minimum(low, high) < accuracy) & (accuracy < np.maximum(low, high))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                part = (accuracy - low) / (high - low)
-                between = seconds[:, left] + part * (seconds[:, right] - seconds[:, left])
-            best = np.where(inside, np.minimum(best, between), best)
-        return np.where(np.isfinite(best), best, np.nan)
+        accuracies, seconds = self.accuracy[:, members], self.latency[:, members]
+        reached = accuracies >= accuracy[:, None] - 1e-12
+        first = reached.argmax(axis=1)
+        lines, before = np.arange(len(first)), np.maximum(first - 1, 0)
+        low, high = accuracies[lines, before], accuracies[lines, first]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.where(first > 0, np.clip((accuracy - low) / (high - low), 0, 1), 1.0)
+        found = seconds[lines, before] + part * (seconds[lines, first] - seconds[lines, before])
+        return np.where(reached.any(axis=1), found, np.nan)
 
     def accuracy_at(self, acceptance: Floats, members: list[int]) -> Floats:
         """Accuracy of the curve through `members` at this acceptance rate; NaN outside of its rates."""
@@ -294,27 +292,6 @@ class _Seen:
             between = self.accuracy[:, left] + part * (self.accuracy[:, right] - self.accuracy[:, left])
             found = np.where(inside & np.isnan(found), between, found)
         return found
-
-
-def rising(values: Floats) -> Floats:
-    """Isotonic regression of every line, all points of the same weight.
-
-    The i-th value is the largest, over a <= i, of the smallest, over b >= i, mean of the points a to b.
-
-    Args:
-        values: shape (lines, points).
-    """
-    points = values.shape[1]
-    sums: Floats = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
-    found = np.empty_like(values)
-    for i in range(points):
-        best = np.full(len(values), -np.inf)
-        for a in range(i + 1):
-            lengths = np.arange(i + 1 - a, points + 1 - a)
-            means = (sums[:, i + 1 :] - sums[:, a : a + 1]) / lengths
-            best = np.maximum(best, means.min(axis=1))
-        found[:, i] = best
-    return found
 
 
 Level = Callable[[_Seen], Floats]

@@ -62,9 +62,8 @@ DEFINITIONS = (
 CURVE_DEFINITIONS = (
     "curves = a method at its escalation rates, straight between neighbouring ones (each problem at one of the two, by "
     "the toss of a coin)",
-    "speed-up at matched accuracy = least seconds in which the other curve reaches an accuracy / least seconds in "
-    "which this one does; no interval where over 5% of the resamples do not reach it",
-    "seconds along a curve are made to rise with the rate (isotonic regression), so that noise is not taken for a gain",
+    "speed-up at matched accuracy = seconds of the other curve / of this one, each at the lowest rate that reaches the "
+    "accuracy; no interval where over 5% of the resamples do not reach it",
     "mean accuracy gap = mean accuracy difference over the acceptance rates that both curves have",
     "share of the oracle's gain = (accuracy - draft-only's) / (the oracle's - draft-only's), at the oracle's own "
     "acceptance rate",
@@ -183,6 +182,10 @@ def footer(comparison: Comparison) -> list[str]:
     if cut:
         listed = ", ".join(f"{label} {share:.1%}" for label, share in cut.items() if share is not None)
         notes.append(f"cut by the token or step limit: {listed}; such accuracy is partly about the limit")
+    routed = [row for one in comparison.values() if one.step_routing for row in one.rows if not row.failed]
+    scored = sum(row.key in comparison.scores for row in routed)
+    if 0 < scored < len(routed):
+        notes.append(f"only {scored} of {len(routed)} rows are scored, waste is of those: run `arbitrage score` again")
     notes.extend(run_warnings(comparison))
     curves = CURVE_DEFINITIONS if comparison.sweep else ()
     return [*map(one_line, [*notes, *grading_notes(comparison)]), *DEFINITIONS, *curves]

@@ -248,3 +248,11 @@ def test_a_folder_that_cannot_be_written_is_shown_all_the_same(
     printed = capsys.readouterr()
     assert "speed-up at matched accuracy" in printed.out
     assert "left as they are" in printed.err
+
+
+def test_a_sweep_takes_no_labels_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each method is run at every rate, so a mapping of labels means nothing; its keys are not taken for names."""
+    file = tmp_path / "sweep.yaml"
+    file.write_text("strategy: {rsd: random-route}\n")
+    assert main(["sweep", "--config", str(file), "--backend", "scripted", "--out", str(tmp_path / "run")]) == 2
+    assert "strategy" in capsys.readouterr().err

@@ -187,6 +187,17 @@ def test_a_saved_copy_of_a_scored_run_is_scored_and_can_be_scored_anew(run: Path
     assert other["arbitrage-router (τ=0.5)"].wasted_share == 1.0
 
 
+def test_rows_without_scores_are_told_under_the_table(run: Path) -> None:
+    """After a resumed run some rows are scored and some are not: the waste is of a part, which is said."""
+    prm, router = scorers()
+    score_run(run, Models(prm=prm, router=router))
+    assert "rows are scored" not in (run / "table.md").read_text()
+    lines = (run / "scores.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "scores.jsonl").write_bytes(b"".join(lines[:2]))
+    load_comparison(run).save_report(run)
+    assert f"only 2 of {len(lines)} rows are scored" in (run / "table.md").read_text()
+
+
 def test_a_problem_that_the_folder_lacks_is_named(run: Path) -> None:
     """Somebody shortened problems.jsonl: one clear error, not a key."""
     lines = (run / "problems.jsonl").read_bytes().splitlines(keepends=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arbitrage.backends.hf.loading import Source
+from arbitrage.backends.hf.loading import Source, read_object
 from arbitrage.errors import ModelLoadError
 
 _OLD_SETTINGS = "quantize_config.json"
@@ -32,11 +32,11 @@ def as_hub_checkpoint(source: Source) -> Iterator[tuple[Source, dict[str, Any]]]
         return
     source.check()
     folder = source.path.resolve()
-    config = _read(folder / "config.json")
+    config = read_object(folder / "config.json")
     settings = config.get("quantization_config")
     old = folder / _OLD_SETTINGS
     if settings is None and old.is_file():
-        settings = _read(old)
+        settings = read_object(old)
     checked = _checked(settings, source)
     weights = sorted(folder.glob("*.safetensors"))
     if ("quantization_config" in config and (folder / "model.safetensors").is_file()) or len(weights) != 1:
@@ -74,13 +74,3 @@ def _checked(settings: Any, source: Source) -> dict[str, Any]:
     if method != "gptq":
         raise ModelLoadError(f"{source.text}: it is quantised by {method!r}, not by GPTQ; load it with the hf backend")
     return {**_DEFAULTS, **settings}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"{file}: cannot be read: {error}") from error
-    if not isinstance(loaded, dict):
-        raise ModelLoadError(f"{file}: this is not a JSON object")
-    return loaded

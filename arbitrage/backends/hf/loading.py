@@ -90,15 +90,7 @@ class Source:
             ModelLoadError: it is not JSON, or not an object.
         """
         file = self.path / SIDECAR
-        if self.gguf or not file.is_file():
-            return {}
-        try:
-            loaded = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ModelLoadError(f"{file} is not JSON: {_first_line(error)}") from error
-        if not isinstance(loaded, dict):
-            raise ModelLoadError(f"{file} must hold a JSON object")
-        return loaded
+        return {} if self.gguf or not file.is_file() else read_object(file)
 
     def weights(self) -> list[Path]:
         """Weight files on this machine, in order of their names."""
@@ -114,6 +106,21 @@ class Source:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON object that lies beside weights.
+
+    Raises:
+        ModelLoadError: the file cannot be read, is not JSON, or holds no object.
+    """
+    try:
+        loaded = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelLoadError(f"{file} is not JSON: {_first_line(error)}") from error
+    if not isinstance(loaded, dict):
+        raise ModelLoadError(f"{file} must hold a JSON object")
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
