@@ -15,6 +15,7 @@ import pytest
 from arbitrage.errors import RunError
 from arbitrage.harness import environment
 from arbitrage.harness.grading import Status, Verdict
+from arbitrage.harness.request import safe_options
 from arbitrage.harness.rows import Row
 from arbitrage.harness.run_folder import open_run, read_rows
 from arbitrage.harness.runner import (
@@ -389,6 +390,12 @@ def test_a_folder_cannot_ask_for_foreign_code(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RunError, match=r"trust_remote_code, which lets checkpoints run code.*resume_run\("):
         resume_run(tmp_path, progress=False)
+
+
+def test_options_from_a_folder_are_those_that_run_nothing() -> None:
+    """What `score` and `resume` pass on: no foreign code, no masked secrets."""
+    stored = {"trust_remote_code": True, "allow_pickle": True, "api_key": "***", "dtype": "float32"}
+    assert safe_options(stored) == {"dtype": "float32"}
 
 
 @pytest.mark.parametrize(
