@@ -241,8 +241,8 @@ def test_without_the_extra_the_message_names_it():
 
 def test_sessions_that_wait_together_are_decoded_together(monkeypatch):
     """Three threads ask while a fourth decodes: one batch serves all three, each with the rows it gets alone."""
-    model = load(bundled_gguf("draft", "q8_0"), sessions=3)
-    prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:3]]
+    model = load(bundled_gguf("draft", "q8_0"), sessions=4)
+    prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:4]]
     alone = []
     for prompt in prompts:
         with model.open(prompt) as session:
@@ -257,23 +257,26 @@ def test_sessions_that_wait_together_are_decoded_together(monkeypatch):
     def ask(i):
         found[i] = sessions[i].extend((), logits=2)
 
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(3)]
-    with context._decode_lock:
-        for thread in threads:
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    with context._together.turn:
+        threads[0].start()
+        while not context._together._busy:
+            time.sleep(0.001)
+        for thread in threads[1:]:
             thread.start()
-        while len(context._waiting) < 3:
+        while len(context._together._waiting) < 3:
             time.sleep(0.001)
     for thread in threads:
         thread.join()
-    assert sizes == [sum(map(len, prompts))]
-    for i in range(3):
+    assert sizes == [len(prompts[0]), sum(map(len, prompts[1:]))]
+    for i in range(4):
         np.testing.assert_allclose(found[i], alone[i], atol=1e-4)
         sessions[i].close()
 
 
 def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
     """When a shared batch cannot be decoded, each request is tried alone, and what failed is taken back."""
-    model = load(bundled_gguf("draft", "q8_0"), sessions=2)
+    model = load(bundled_gguf("draft", "q8_0"), sessions=3)
     prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:2]]
     with model.open(prompts[0]) as session:
         alone = session.extend((), logits=1)
@@ -292,11 +295,16 @@ def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
         except ContextOverflowError as error:
             outcome[i] = error
 
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
-    with context._decode_lock:
-        for thread in threads:
+    first = model.open(prompts[0])
+    threads = [threading.Thread(target=lambda: first.extend((), logits=1))]
+    threads += [threading.Thread(target=ask, args=(i,)) for i in range(2)]
+    with context._together.turn:
+        threads[0].start()
+        while not context._together._busy:
+            time.sleep(0.001)
+        for thread in threads[1:]:
             thread.start()
-        while len(context._waiting) < 2:
+        while len(context._together._waiting) < 2:
             time.sleep(0.001)
     for thread in threads:
         thread.join()

@@ -17,6 +17,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from arbitrage.backends.together import Together
 from arbitrage.errors import ContextOverflowError, ModelLoadError
 
 _BATCH = 512
@@ -149,16 +150,16 @@ class SequenceCache:
             self._context.free.append(self._sequence)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     """Tokens that one sequence wants encoded."""
 
-    __slots__ = ("done", "error", "ids", "keep", "result", "sequence", "start")
-
-    def __init__(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> None:
-        self.sequence, self.start, self.ids, self.keep = sequence, start, ids, keep
-        self.result: list[NDArray[np.float32]] = []
-        self.error: Exception | None = None
-        self.done = False
+    sequence: int
+    start: int
+    """Position of the first token."""
+    ids: Sequence[int]
+    keep: int
+    """How many of the last positions' logits are wanted."""
 
 
 class Context:
@@ -193,8 +194,7 @@ class Context:
         self._batch = _Batch()
         self._rows = np.empty((0, weights.vocabulary_size), dtype=np.float32)
         self._rows_address = 0
-        self._waiting: list[_Request] = []
-        self._waiting_lock, self._decode_lock = threading.Lock(), threading.Lock()
+        self._together = Together[_Request, NDArray[np.float32]](self._run, self._run_one)
         weakref.finalize(self, _free, pointer, weights)
 
     def decode(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
@@ -209,54 +209,39 @@ class Context:
         Returns:
             Shape (keep, vocabulary).
         """
-        if not self._waiting and len(ids) <= _BATCH and self._decode_lock.acquire(blocking=False):
-            try:
-                return self._decode_alone(sequence, start, ids, keep)
-            finally:
-                self._decode_lock.release()
-        request = _Request(sequence, start, ids, keep)
-        with self._waiting_lock:
-            self._waiting.append(request)
-        with self._decode_lock:
-            if not request.done:
-                with self._waiting_lock:
-                    together, self._waiting = self._waiting, []
-                self._run(together)
-        if request.error is not None:
-            raise request.error
-        return request.result[0] if len(request.result) == 1 else np.concatenate(request.result)
+        return self._together(_Request(sequence, start, ids, keep))
 
     def forget(self, sequence: int, length: int) -> None:
         """Remove positions from `length` on."""
-        with self._decode_lock:
+        with self._together.turn:
             if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
                 raise RuntimeError(f"{self._name}: llama.cpp cannot take tokens back from this model's memory")
 
-    def _decode_alone(self, sequence: int, start: int, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+    def _run_one(self, request: _Request) -> NDArray[np.float32]:
         """The short way for one batch of one sequence: nearly every call, once a token."""
-        self._batch.put(0, ids, start, sequence, keep)
-        if (error := self._decode(len(ids))) is not None:
-            llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
-            raise error
-        return self._logits(keep).copy()
+        if len(request.ids) > _BATCH:
+            result = self._run([request])[0]
+            if isinstance(result, Exception):
+                raise result
+            return result
+        self._batch.put(0, request.ids, request.start, request.sequence, request.keep)
+        if (error := self._decode(len(request.ids))) is not None:
+            raise self._take_back([request], error)
+        return self._logits(request.keep).copy()
 
-    def _run(self, requests: list[_Request]) -> None:
+    def _run(self, requests: list[_Request]) -> list[NDArray[np.float32] | Exception]:
         """Decode all of `requests`; where that fails, each alone, so that one cannot spoil the others."""
-        failed = self._try(requests)
-        if failed and len(requests) > 1:
-            for request in requests:
-                request.result.clear()
-                request.error = self._try([request])
-        elif failed:
-            requests[0].error = failed
-        for request in requests:
-            request.done = True
+        found = self._try(requests)
+        if isinstance(found, Exception):
+            return [found] if len(requests) == 1 else [self._run([request])[0] for request in requests]
+        return list(found)
 
-    def _try(self, requests: list[_Request]) -> Exception | None:
+    def _try(self, requests: list[_Request]) -> list[NDArray[np.float32]] | Exception:
         """Decode `requests` in as few batches as possible; on failure everything is taken back."""
         batch, filled = self._batch, 0
-        wanted: list[tuple[_Request, int]] = []
-        for request in requests:
+        rows: list[list[NDArray[np.float32]]] = [[] for _ in requests]
+        wanted: list[tuple[list[NDArray[np.float32]], int]] = []
+        for request, own in zip(requests, rows, strict=True):
             count = len(request.ids)
             first_kept = count - request.keep
             for start in range(0, count, _BATCH):
@@ -270,11 +255,11 @@ class Context:
                 batch.put(filled, request.ids[start:end], request.start + start, request.sequence, kept)
                 filled += end - start
                 if kept:
-                    wanted.append((request, kept))
+                    wanted.append((own, kept))
         if error := self._decode(filled):
             return self._take_back(requests, error)
         self._hand_out(wanted)
-        return None
+        return [own[0] if len(own) == 1 else np.concatenate(own) for own in rows]
 
     def _decode(self, filled: int) -> Exception | None:
         code = llama_cpp.llama_decode(self._pointer, self._batch.of(filled))
@@ -294,11 +279,12 @@ class Context:
             self._rows_address = address
         return self._rows[:rows]
 
-    def _hand_out(self, wanted: list[tuple[_Request, int]]) -> None:
+    def _hand_out(self, wanted: list[tuple[list[NDArray[np.float32]], int]]) -> None:
+        """Copy the last batch's rows to those that asked for them."""
         rows = self._logits(sum(kept for _, kept in wanted)) if wanted else self._rows
         at = 0
-        for request, kept in wanted:
-            request.result.append(rows[at : at + kept].copy())
+        for own, kept in wanted:
+            own.append(rows[at : at + kept].copy())
             at += kept
 
     def _take_back(self, requests: list[_Request], error: Exception) -> Exception:

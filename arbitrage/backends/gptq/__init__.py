@@ -49,7 +49,7 @@ class GPTQBackend(HFBackend):
         devices="CPU, CUDA",
         capabilities=HFLanguageModel.capabilities,
         scorers=True,
-        together=False,
+        together=True,
         bundled=("gptq4", "gptq3"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from arbitrage.errors import MissingExtraError, ModelLoadError
@@ -42,13 +43,13 @@ class HFBackend(Backend):
         devices="CPU, CUDA, MPS",
         capabilities=HFLanguageModel.capabilities,
         scorers=True,
-        together=False,
+        together=True,
         bundled=("bf16 weights, run in float32",),
     )
-    options = frozenset({"dtype", "trust_remote_code", "allow_pickle", "threads"})
+    options = frozenset(field.name for field in fields(LoadOptions))
 
     def language_model(self, source: str, device: str | None = None, **options: object) -> HFLanguageModel:
-        """See `Backend.language_model`. Options: dtype, trust_remote_code, allow_pickle (see `LoadOptions`)."""
+        """See `Backend.language_model`. Options: see `LoadOptions`."""
         return self._load(Source(source), device or default_device(), LoadOptions.of(options), {})
 
     def _load(self, where: Source, device: str, how: LoadOptions, extra: dict[str, Any]) -> HFLanguageModel:
@@ -58,7 +59,7 @@ class HFBackend(Backend):
         module, facts = load(AutoModelForCausalLM, where, device, how, **extra)
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         instruction = where.sidecar().get("instruction", INSTRUCTION)
-        return HFLanguageModel(where.name, module, codec, instruction, facts)
+        return HFLanguageModel(where.name, module, codec, instruction, facts, how.lean)
 
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
         """See `Backend.scorer`. The checkpoint's `arbitrage.json` names the stream format.
@@ -81,8 +82,8 @@ class HFBackend(Backend):
                 raise ModelLoadError(
                     f"{source} has {module.config.num_labels} labels; a PRM or router has two, for no and yes"
                 )
-            return HFStepScorer(where.name, module, codec, stream, facts)
-        return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts)
+            return HFStepScorer(where.name, module, codec, stream, facts, how.lean)
+        return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts, how.lean)
 
     def bundled(self, role: Role, variant: str | None = None) -> str:
         """Directory of the bundled model for `role`."""

@@ -1,4 +1,4 @@
-"""One sequence pushed through one transformers model: the forward pass and its cache.
+"""One transformers model and the sequences in it: the forward pass, its caches, and several sequences in one pass.
 
 Language-model sessions and step scorers share it. Knows nothing of sampling or steps.
 """
@@ -13,33 +13,91 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from arbitrage.backends.cached import KVCache
 from arbitrage.backends.hf.cache import RewindableCache, attention_layers
+from arbitrage.backends.hf.lean import LeanDecoder, Pass
+from arbitrage.backends.together import Together
 
 
 class Network:
     """A loaded transformers model with what every sequence needs to know about it."""
 
-    def __init__(self, module: Any, source: str) -> None:
-        """Wrap `module`, a transformers model in evaluation mode; `source` is for messages."""
+    def __init__(self, module: Any, source: str, lean: bool = True) -> None:
+        """Wrap a transformers model.
+
+        Args:
+            module: in evaluation mode.
+            source: for messages.
+            lean: whether our own forward pass may stand in for the module's where it is the same function.
+        """
         self.module = module
         self.layers = attention_layers(module.config, source)
         self.device: torch.device = module.device
         self.context_length = int(getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 20))
+        self.lean = LeanDecoder.of(module) if lean else None
+        """Our own forward pass; None where the module's has to do."""
         self._keeps = "logits_to_keep" in inspect.signature(module.forward).parameters
+        self.together = Together[Pass, NDArray[np.float32]](self._forward, self._forward_one)
+
+    @property
+    def forward_kind(self) -> str:
+        """Whose forward pass runs, for the manifest."""
+        return "transformers" if self.lean is None else "lean, packed" if self.lean.packed else "lean"
+
+    def new_cache(self) -> KVCache:
+        """An empty sequence."""
+        return ModuleCache(self) if self.lean is None else LeanCache(self, self.lean)
 
     def forward(self, ids: Sequence[int], cache: RewindableCache, keep: int) -> NDArray[np.float32]:
-        """Encode `ids` after what `cache` holds; outputs at the last `keep` positions, shape (keep, outputs)."""
+        """Encode `ids` after what `cache` holds by the module; outputs at the last `keep` positions."""
         extra = {"logits_to_keep": keep} if self._keeps else {}
         with torch.inference_mode():
             tokens = torch.tensor([ids], device=self.device)
             out = self.module(input_ids=tokens, past_key_values=cache, use_cache=True, **extra).logits
-            # The copy to the host also waits for the device.
-            result: NDArray[np.float32] = out[0, -keep:].float().cpu().numpy()
-        return result
+            return on_host(out[0, -keep:])
+
+    def _forward(self, passes: list[Pass]) -> list[NDArray[np.float32] | Exception]:
+        assert self.lean is not None
+        return [on_host(rows) for rows in self.lean.run(passes)]
+
+    def _forward_one(self, one: Pass) -> NDArray[np.float32]:
+        assert self.lean is not None
+        return on_host(self.lean.run((one,))[0])
 
 
-class NetworkCache:
-    """The encoded prefix of one sequence in one `Network`; a `KVCache`."""
+def on_host(rows: torch.Tensor) -> NDArray[np.float32]:
+    """Outputs as float32 in host memory; waits for the device."""
+    result: NDArray[np.float32] = rows.float().cpu().numpy()
+    return result
+
+
+class LeanCache:
+    """The encoded prefix of one sequence under our own forward pass; a `KVCache`."""
+
+    def __init__(self, network: Network, lean: LeanDecoder) -> None:
+        self._together = network.together
+        self.held = lean.new_cache()
+        """Keys and values."""
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return self.held.length
+
+    def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """See `KVCache.forward`. What other threads ask of the same model meanwhile goes into the same pass."""
+        return self._together(Pass(ids, self.held, keep))
+
+    def truncate(self, length: int) -> None:
+        """See `KVCache.truncate`."""
+        self.held.truncate(length)
+
+    def close(self) -> None:
+        """The tensors go with the last reference."""
+
+
+class ModuleCache:
+    """The encoded prefix of one sequence under the module's forward pass; a `KVCache`."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -52,7 +110,8 @@ class NetworkCache:
 
     def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
         """See `KVCache.forward`."""
-        return self._network.forward(ids, self._cache, keep)
+        with self._network.together.turn:
+            return self._network.forward(ids, self._cache, keep)
 
     def truncate(self, length: int) -> None:
         """See `KVCache.truncate`."""

@@ -160,9 +160,10 @@ class LikelihoodScorer(HFStepScorer):
         stream: StreamFormat,
         readout: Readout,
         facts: dict[str, object] | None = None,
+        lean: bool = True,
     ) -> None:
         """Wrap a loaded causal language model; see `StreamFormat` for how it reads."""
-        super().__init__(name, module, codec, stream, facts)
+        super().__init__(name, module, codec, stream, facts, lean)
         self.readout = readout
 
     def open(self, problem: str) -> LikelihoodSession:

@@ -136,6 +136,8 @@ class LoadOptions:
     """Read .bin checkpoints, which are pickles."""
     threads: int | None = None
     """CPU threads of torch, for the whole process; None leaves them."""
+    lean: bool = True
+    """Use our own forward pass where it is the same function as the module's; False always runs `transformers`'."""
 
     @classmethod
     def of(cls, options: dict[str, object]) -> LoadOptions:

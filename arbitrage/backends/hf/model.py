@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from arbitrage.backends.cached import CachedLanguageModel
+from arbitrage.backends.cached import CachedLanguageModel, KVCache
 from arbitrage.backends.hf.codec import HFCodec
-from arbitrage.backends.hf.engine import Network, NetworkCache
+from arbitrage.backends.hf.engine import Network
 from arbitrage.interfaces import INSTRUCTION
 
 
@@ -20,11 +20,13 @@ class HFLanguageModel(CachedLanguageModel):
         codec: HFCodec,
         instruction: str = INSTRUCTION,
         facts: dict[str, object] | None = None,
+        lean: bool = True,
     ) -> None:
         """Wrap `module`, a transformers causal language model in evaluation mode; the rest as in the base class."""
-        self.network = Network(module, name)
+        self.network = Network(module, name, lean)
+        facts = {**(facts or {}), "forward": self.network.forward_kind}
         super().__init__(name, codec, self.network.context_length, instruction, facts)
 
-    def new_cache(self) -> NetworkCache:
+    def new_cache(self) -> KVCache:
         """See `CachedLanguageModel.new_cache`."""
-        return NetworkCache(self.network)
+        return self.network.new_cache()

@@ -15,7 +15,7 @@ from typing import Any
 
 from arbitrage.backends.cached import CachedSequence
 from arbitrage.backends.hf.codec import HFCodec
-from arbitrage.backends.hf.engine import Network, NetworkCache
+from arbitrage.backends.hf.engine import Network
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import ScoreSession, StepScorer, Usage
 from arbitrage.types import SEPARATOR, Author
@@ -63,14 +63,20 @@ class HFStepScorer(StepScorer):
     """A two-label token classifier read at the separators."""
 
     def __init__(
-        self, name: str, module: Any, codec: HFCodec, stream: StreamFormat, facts: dict[str, object] | None = None
+        self,
+        name: str,
+        module: Any,
+        codec: HFCodec,
+        stream: StreamFormat,
+        facts: dict[str, object] | None = None,
+        lean: bool = True,
     ) -> None:
         """Wrap a loaded classifier; see `StreamFormat` for how it reads."""
         self.name = name
         self.thresholds = dict(stream.thresholds)
         self.encoder = StreamEncoder(codec, stream)
-        self.network = Network(module, name)
-        self._facts = facts or {}
+        self.network = Network(module, name, lean)
+        self._facts = {**(facts or {}), "forward": self.network.forward_kind}
 
     def open(self, problem: str) -> HFScoreSession:
         """See `StepScorer.open`."""
@@ -89,7 +95,7 @@ class HFScoreSession(ScoreSession):
         self._head = scorer.encoder.problem(problem)
         self._steps: list[list[int]] = []
         self._candidate: list[int] | None = None
-        self._sequence = CachedSequence(NetworkCache(scorer.network))
+        self._sequence = CachedSequence(scorer.network.new_cache())
         self._sequence.append(self._head)
 
     @property

@@ -1,0 +1,287 @@
+"""The forward pass of Llama-shaped models over any number of sequences at once, written for few tokens at a time.
+
+At batch 1 a small model spends most of its time between the operations, not in them. Here a layer is some twenty
+operations on tensors of shape (tokens, width), the tokens of all sequences packed one behind the other; only attention
+looks at one sequence at a time, so that sequences of any lengths go together without padding. Same function as the
+module it was made from; `LeanDecoder.of` compares the two before it agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from arbitrage.backends.hf.key_values import KeyValues
+from arbitrage.backends.hf.linear import Opaque, Packed, Product, join
+
+_KINDS = {"llama", "mistral", "qwen2"}
+"""`model_type` of the configurations that this forward pass knows."""
+_ROTATIONS = {"default", "linear", "llama3", "yarn"}
+"""Kinds of rotary embedding whose angles depend on the position alone."""
+_PACKED_UP_TO = 200_000_000
+"""Parameters of models whose weights are copied into faster layouts."""
+_LONGEST = 512
+"""Tokens of one sequence that are encoded at once: bounds the memory of attention scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Tokens to be encoded after what one sequence holds."""
+
+    ids: Sequence[int]
+    """At least one token."""
+    cache: KeyValues
+    keep: int
+    """How many of the last positions' outputs are wanted, 1..len(ids)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    before: Callable[[Tensor], Tensor]
+    """Norm in front of attention."""
+    qkv: Product
+    out: Product
+    between: Callable[[Tensor], Tensor]
+    """Norm in front of the feed-forward part."""
+    gate_up: Product
+    down: Product
+
+
+class LeanDecoder:
+    """The weights of one module and its forward pass."""
+
+    def __init__(self, module: Any) -> None:
+        """Take over `module`, of which `fits` is true."""
+        config = module.config
+        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._width = getattr(config, "head_dim", None) or config.hidden_size // self._heads
+        self._embedding = module.model.embed_tokens.weight.detach()
+        self._dtype, self._device = self._embedding.dtype, self._embedding.device
+        parameters = sum(p.numel() for p in module.parameters())
+        simple = all(type(layer) is nn.Linear for block in module.model.layers for layer in _projections(block))
+        on_cpu = self._device.type == "cpu" and self._dtype == torch.float32
+        self.packed = simple and on_cpu and parameters <= _PACKED_UP_TO
+        """Whether weights were copied into faster layouts."""
+        self._rotary = module.model.rotary_emb
+        self._cos = self._sin = torch.empty(0)
+        self._later = torch.empty(0)
+        self._layers = [self._read(layer) for layer in module.model.layers]
+        head = module.score if hasattr(module, "score") else module.lm_head
+        self._last, self._head = self._norm(module.model.norm), self._product([head], module.model.norm)
+
+    @staticmethod
+    def of(module: Any) -> LeanDecoder | None:
+        """The lean forward pass of `module`; None where it is not known to be the same function."""
+        if not fits(module):
+            return None
+        lean = LeanDecoder(module)
+        return lean if _agree(lean, module) else None
+
+    def new_cache(self) -> KeyValues:
+        """An empty sequence."""
+        return KeyValues(len(self._layers), self._kv_heads, self._width, self._dtype, self._device)
+
+    def run(self, passes: Sequence[Pass]) -> list[Tensor]:
+        """Encode the tokens of each pass.
+
+        Returns:
+            For each pass the outputs at its last `keep` positions, shape (keep, outputs).
+        """
+        kept: list[list[Tensor]] = [[] for _ in passes]
+        longest = max(len(one.ids) for one in passes)
+        with torch.inference_mode():
+            for start in range(0, longest, _LONGEST):
+                parts = []
+                for i, one in enumerate(passes):
+                    ids = one.ids[start : start + _LONGEST]
+                    if ids:
+                        left = len(one.ids) - start - len(ids)
+                        parts.append((i, Pass(ids, one.cache, min(len(ids), max(0, one.keep - left)))))
+                for (i, part), rows in zip(parts, self._forward([part for _, part in parts]), strict=True):
+                    if part.keep:
+                        kept[i].append(rows)
+        return [rows[0] if len(rows) == 1 else torch.cat(rows) for rows in kept]
+
+    def _forward(self, passes: list[Pass]) -> list[Tensor]:
+        spans, at = [], 0
+        for one in passes:
+            start, count = one.cache.length, len(one.ids)
+            one.cache.reserve(start + count)
+            spans.append(_Span(one.cache, at, at + count, start, start + count, self._mask(start, count)))
+            at += count
+        ids = passes[0].ids if len(passes) == 1 else [token for one in passes for token in one.ids]
+        x = functional.embedding(torch.tensor(ids, device=self._device), self._embedding)
+        cos, sin = self._angles(spans)
+        attend = self._attend_scores if self.packed else self._attend_fused
+        rotated = self._heads + self._kv_heads
+        for index, layer in enumerate(self._layers):
+            qkv = layer.qkv(layer.before(x)).view(at, -1, self._width)
+            qk = qkv[:, :rotated]
+            turned = qk.roll(self._width // 2, -1)
+            qk.mul_(cos).addcmul_(turned, sin)
+            if len(spans) == 1:
+                y = attend(index, qkv, spans[0])
+            else:
+                y = torch.cat([attend(index, qkv[span.first : span.last], span) for span in spans])
+            x = layer.out.onto(y, x)
+            gate, up = layer.gate_up(layer.between(x)).chunk(2, -1)
+            x = layer.down.onto(functional.silu(gate).mul_(up), x)
+        for span in spans:
+            span.cache.length = span.end
+        wanted = [one.keep for one in passes]
+        if len(passes) == 1:
+            return [self._head(self._last(x[at - wanted[0] :]))] if wanted[0] else [x[:0]]
+        chosen = torch.cat([x[span.last - keep : span.last] for span, keep in zip(spans, wanted, strict=True)])
+        return list(torch.split(self._head(self._last(chosen)), wanted))
+
+    def _attend_scores(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
+        """Attention by two products and a softmax: the fewest operations. Queries come scaled."""
+        kv = span.cache.layers[index]
+        count, heads, groups = qkv.shape[0], self._heads, self._heads // self._kv_heads
+        kv[:, span.start : span.end] = qkv[:, heads:].transpose(0, 1)
+        keys, values = kv[: self._kv_heads, : span.end].transpose(1, 2), kv[self._kv_heads :, : span.end]
+        if count == 1:
+            scores = torch.bmm(qkv[0, :heads].view(self._kv_heads, groups, self._width), keys)
+            return torch.bmm(torch.softmax(scores, -1), values).view(1, -1)
+        queries = qkv[:, :heads].view(count, self._kv_heads, groups, self._width).transpose(0, 1)
+        assert span.mask is not None
+        scores = torch.baddbmm(span.mask, queries.reshape(self._kv_heads, count * groups, self._width), keys)
+        mixed = torch.bmm(torch.softmax(scores, -1), values).view(self._kv_heads, count, groups, self._width)
+        return mixed.transpose(0, 1).reshape(count, -1)
+
+    def _attend_fused(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
+        """Attention by torch's own kernel."""
+        kv = span.cache.layers[index]
+        kv[:, span.start : span.end] = qkv[:, self._heads :].transpose(0, 1)
+        keys, values = kv[None, : self._kv_heads, : span.end], kv[None, self._kv_heads :, : span.end]
+        queries = qkv[None, :, : self._heads].transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
+        )
+        return mixed[0].transpose(0, 1).reshape(qkv.shape[0], -1)
+
+    def _mask(self, start: int, count: int) -> Tensor | None:
+        """What each of `count` new tokens must not see, to be added to its scores; None for one token."""
+        if count == 1:
+            return None
+        if self._later.shape[-1] < count:
+            self._later = torch.full((_LONGEST, _LONGEST), -torch.inf, dtype=self._dtype, device=self._device).triu_(1)
+        mask = torch.cat([self._later.new_zeros(count, start), self._later[:count, :count]], -1)
+        return mask.repeat_interleave(self._heads // self._kv_heads, 0)[None] if self.packed else mask
+
+    def _angles(self, spans: Sequence[_Span]) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine at the position of each new token, shape (tokens, 1, width)."""
+        needed = max(span.end for span in spans)
+        if needed > len(self._cos):
+            positions = torch.arange(max(256, 2 * needed), device=self._device)[None]
+            cos, sin = (table[0].unsqueeze(1) for table in self._rotary(self._embedding, positions))
+            half = self._width // 2
+            self._cos, self._sin = cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        if len(spans) == 1:
+            start, end = spans[0].start, spans[0].end
+            return self._cos[start:end], self._sin[start:end]
+        where = torch.tensor([p for span in spans for p in range(span.start, span.end)], device=self._device)
+        return self._cos[where], self._sin[where]
+
+    def _read(self, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        first, second = layer.input_layernorm, layer.post_attention_layernorm
+        scaled = self._heads * self._width if self.packed else 0
+        return _Layer(
+            before=self._norm(first),
+            qkv=self._product([attention.q_proj, attention.k_proj, attention.v_proj], first, scaled),
+            out=self._product([attention.o_proj]),
+            between=self._norm(second),
+            gate_up=self._product([mlp.gate_proj, mlp.up_proj], second),
+            down=self._product([mlp.down_proj]),
+        )
+
+    def _norm(self, norm: Any) -> Callable[[Tensor], Tensor]:
+        """Root mean square norm. Packed, without its weights, which are in the product behind it."""
+        weight, epsilon = norm.weight.detach(), norm.variance_epsilon
+        if not self.packed:
+            return lambda x: functional.rms_norm(x, weight.shape, weight, epsilon)
+        # x / sqrt(mean(x²) + ε) = √n · x / sqrt(|x|² + nε); the factor √n is in the product behind it too.
+        floor = torch.tensor((weight.numel() * epsilon) ** 0.5)
+        return lambda x: x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), floor)
+
+    def _product(self, layers: Sequence[Any], norm: Any = None, scaled: int = 0) -> Product:
+        """One product for `layers`.
+
+        Args:
+            layers: with the same input.
+            norm: what stands in front of them.
+            scaled: leading outputs that are queries, to be scaled for attention.
+        """
+        if not all(type(layer) is nn.Linear for layer in layers):
+            return Opaque(layers)
+        joined = join(layers)
+        if not self.packed:
+            return joined
+        weight, bias = joined.weight.clone(), None if joined.bias is None else joined.bias.clone()
+        if norm is not None:
+            weight *= norm.weight.detach() * norm.weight.numel() ** 0.5
+        if scaled:
+            weight[:scaled] *= self._width**-0.5
+            if bias is not None:
+                bias[:scaled] *= self._width**-0.5
+        return Packed(weight, bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Where the new tokens of one sequence stand: among those of all sequences, and in their own."""
+
+    cache: KeyValues
+    first: int
+    last: int
+    start: int
+    end: int
+    mask: Tensor | None
+
+
+def _projections(block: Any) -> list[Any]:
+    """All matrix products of one layer."""
+    attention, mlp = block.self_attn, block.mlp
+    return [
+        attention.q_proj,
+        attention.k_proj,
+        attention.v_proj,
+        attention.o_proj,
+        mlp.gate_proj,
+        mlp.up_proj,
+        mlp.down_proj,
+    ]
+
+
+def fits(module: Any) -> bool:
+    """Whether `module` is of a kind that the lean forward pass knows."""
+    config = module.config
+    rope = getattr(config, "rope_parameters", None) or {}
+    windows = getattr(config, "layer_types", None) or []
+    return (
+        config.model_type in _KINDS
+        and type(module).__name__.endswith(("ForCausalLM", "ForTokenClassification"))
+        and rope.get("rope_type", "default") in _ROTATIONS
+        and getattr(config, "hidden_act", "") == "silu"
+        and all(kind == "full_attention" for kind in windows)
+        and (bool(windows) or getattr(config, "sliding_window", None) is None)
+        and len({parameter.device for parameter in module.parameters()}) == 1
+    )
+
+
+def _agree(lean: LeanDecoder, module: Any) -> bool:
+    """Whether both give the same outputs for a few tokens, up to rounding."""
+    ids = [(7 * i) % module.config.vocab_size for i in range(12)]
+    cache = lean.new_cache()
+    ours = torch.cat([lean.run([Pass(part, cache, len(part))])[0] for part in (ids[:9], ids[9:10], ids[10:])])
+    with torch.inference_mode():
+        theirs = module(input_ids=torch.tensor([ids], device=module.device), use_cache=False).logits[0]
+    scale = float(theirs.float().std()) + 1e-6
+    allowed = 1e-3 if theirs.dtype == torch.float32 else 0.1
+    return bool(((ours.float() - theirs.float()).abs() <= allowed * scale).all())
