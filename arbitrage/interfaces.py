@@ -86,12 +86,18 @@ class Usage:
     """Tokens pushed through the model."""
     seconds: float = 0.0
     """Wall-clock seconds inside forward passes, device synchronised."""
+    dropped: int = 0
+    """Of the tokens, those that were taken back; the others are the model's final stream."""
+    repeated: int = 0
+    """Tokens that had been at the same place behind the same tokens before: work that a cache should have saved."""
 
     def add(self, other: Usage) -> None:
         """Count the work of `other` in."""
         self.calls += other.calls
         self.tokens += other.tokens
         self.seconds += other.seconds
+        self.dropped += other.dropped
+        self.repeated += other.repeated
 
 
 class TextCodec(ABC):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.decoding import LogitsSession
 from arbitrage.errors import CapabilityError, ContextOverflowError
-from arbitrage.interfaces import INSTRUCTION, Capability, LanguageModel, TextCodec, Usage
-from arbitrage.sampling import Logits
+from arbitrage.interfaces import INSTRUCTION, Capability, Continuation, LanguageModel, Stop, TextCodec, Usage
+from arbitrage.sampling import Logits, Sampling
 
 
 class KVCache(Protocol):
@@ -45,6 +45,12 @@ class KVCache(Protocol):
         """Free the memory."""
 
 
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens are the same."""
+    shorter = min(len(a), len(b))
+    return next((i for i in range(shorter) if a[i] != b[i]), shorter)
+
+
 class CachedSequence:
     """A token sequence with the cache of its encoded prefix; tokens are encoded when an output is asked for."""
 
@@ -52,6 +58,11 @@ class CachedSequence:
         self.ids: list[int] = []
         self.usage = Usage()
         self._cache: KVCache | None = cache
+        self._encoded: list[int] = []
+        """What was last encoded at each position, taken back or not."""
+        self._newest: _Known | None = None
+        self._anchor: _Known | None = None
+        self._anchor_at = -1
 
     def append(self, ids: Sequence[int]) -> None:
         """Add tokens; nothing is run."""
@@ -59,22 +70,57 @@ class CachedSequence:
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from position `length` on."""
-        self._open().truncate(length)
+        cache = self._open()
+        if length < cache.length:
+            self.usage.dropped += cache.length - length
+            cache.truncate(length)
         del self.ids[length:]
+        if self._newest is not None and self._newest.length > length:
+            self._newest = None
+        if self._anchor is not None and self._anchor.length > length:
+            self._anchor = None
+
+    def anchor(self) -> None:
+        """Keep the output behind what is now the newest token: cut back to here, the sequence need not be run again."""
+        self._anchor_at = len(self.ids)
+        if self._newest is not None and self._newest.length == self._anchor_at:
+            self._anchor = self._newest
 
     def outputs(self, count: int) -> NDArray[np.float32]:
         """Run whatever is not encoded yet; outputs at the last `count` positions, shape (count, outputs)."""
-        cache = self._open()
+        held, first = self._open().length, len(self.ids) - count
+        if held <= first:
+            return self._run(count)
+        # Outputs behind held tokens are wanted again. One of them is often known; others have to be run once more.
+        for known in (self._newest, self._anchor):
+            if known is not None and known.length == held == first + 1:
+                return known.row[None] if count == 1 else np.concatenate([known.row[None], self._run(count - 1)])
+        self._open().truncate(first)
+        self.usage.dropped += held - first
+        return self._run(count)
+
+    def _run(self, count: int) -> NDArray[np.float32]:
+        cache, total = self._open(), len(self.ids)
         held = cache.length
-        if held > len(self.ids) - count:  # a position whose output is wanted again has to be run again
-            held = len(self.ids) - count
-            cache.truncate(held)
         pending = self.ids[held:]
         started = time.perf_counter()
         result = cache.forward(pending, count)
-        self.usage.seconds += time.perf_counter() - started
-        self.usage.calls += 1
-        self.usage.tokens += len(pending)
+        usage = self.usage
+        usage.seconds += time.perf_counter() - started
+        usage.calls += 1
+        usage.tokens += len(pending)
+        before = self._encoded
+        if held < len(before):
+            again = common_prefix(before[held : held + len(pending)], pending)
+            usage.repeated += again
+            if again < len(pending):
+                del before[held + again :]
+                before.extend(pending[again:])
+        else:
+            before.extend(pending)
+        self._newest = _Known(total, result[-1])
+        if total - count < self._anchor_at <= total:
+            self._anchor = _Known(self._anchor_at, result[self._anchor_at - total - 1].copy())
         return result
 
     def close(self) -> None:
@@ -87,6 +133,13 @@ class CachedSequence:
         if self._cache is None:
             raise RuntimeError("this session is closed")
         return self._cache
+
+
+class _Known(NamedTuple):
+    """The output behind the first `length` tokens of a sequence."""
+
+    length: int
+    row: NDArray[np.float32]
 
 
 class CachedLanguageModel(LanguageModel):
@@ -155,6 +208,13 @@ class CachedSession(LogitsSession):
     def usage(self) -> Usage:  # type: ignore[override]
         """Work done by this session."""
         return self._sequence.usage
+
+    def generate(
+        self, stop: Stop, sampling: Sampling, rng: np.random.Generator, proposal: Sequence[int] = ()
+    ) -> Continuation:
+        """See `Session.generate`."""
+        self._sequence.anchor()  # a second version of a step starts from the same output
+        return super().generate(stop, sampling, rng, proposal)
 
     def extend(self, ids: Sequence[int], logits: int = 0) -> Logits | None:
         """See `Session.extend`."""

@@ -74,9 +74,13 @@ def test_incremental_rewards_equal_one_pass_after_any_history(scorer):
                 elif action == 1:
                     session.discard()
                 elif action == 2:
-                    session.append("b" + text, "target")
-                    committed.append("b" + text)
-                # Otherwise the next score drops the candidate by itself.
+                    other = (text, text + "x", text[:-1], "b" + text)[int(rng.integers(4))]
+                    session.append(other, "target")
+                    committed.append(other)
+                else:  # the next score drops the candidate by itself
+                    again = session.score(text + "y", "target")
+                    assert again == pytest.approx(whole(scorer, [*committed, text + "y"]), rel=1e-4, abs=1e-9)
+            assert session.usage.repeated == 0
     assert len(seen) > 20, "the rewards hardly differ: this tests nothing"
 
 

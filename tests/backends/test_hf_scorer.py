@@ -59,8 +59,10 @@ def test_incremental_scores_equal_a_full_re_encode_after_any_history(scorer, req
                 elif action == 1:
                     session.discard()
                 else:
-                    session.append("other " + text, "target")
-                    committed.append(("other " + text, "target"))
+                    other = (text, text + "x", text[:-1], "other " + text)[int(rng.integers(4))]
+                    session.append(other, author)
+                    committed.append((other, author))
+            assert session.usage.repeated == 0
 
 
 def test_a_step_costs_its_own_tokens_only(scorer):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from arbitrage.backends.cached import common_prefix  # noqa: E402
 from arbitrage.backends.hf import HFBackend  # noqa: E402
 from arbitrage.backends.hf.cache import RewindableCache  # noqa: E402
 from arbitrage.errors import ContextOverflowError  # noqa: E402
@@ -118,6 +119,34 @@ def test_every_token_is_encoded_once_while_a_sequence_only_grows(checkpoint, loa
         assert session.usage.tokens == len(session.ids) - 1
         assert session.usage.calls == len(out.ids)
         assert session.usage.seconds > 0
+
+
+def test_a_second_version_of_a_step_encodes_nothing_twice(checkpoint, loaded):
+    """Cut back to where a step began, writing starts from the output that was there; what is dropped is counted."""
+    model = loaded(checkpoint)
+    with model.open([3, 4, 5]) as session:
+        session.generate(Stop(10, False), GREEDY, np.random.default_rng(0))
+        base = len(session.ids)
+        first = session.generate(Stop(8, False), GREEDY, np.random.default_rng(0))
+        before = session.usage.tokens
+        session.rewind(base)
+        assert session.usage.dropped == before - base
+        again = session.generate(Stop(8, False), Sampling(temperature=2.0), np.random.default_rng(1))
+        assert session.usage.repeated == common_prefix(first.ids, again.ids[:-1])
+        assert session.usage.tokens - before == len(again.ids) - 1
+
+
+def test_tokens_that_are_encoded_again_are_counted(checkpoint, loaded):
+    """The same tokens at the same place behind the same tokens are repeated; others are not."""
+    model = loaded(checkpoint)
+    with model.open([3, 4, 5, 6]) as session:
+        session.extend((), logits=1)
+        session.rewind(2)
+        session.extend([5, 7, 6], logits=1)
+        assert (session.usage.tokens, session.usage.dropped, session.usage.repeated) == (7, 2, 1)
+        session.rewind(3)
+        session.extend([7, 6, 9], logits=3)
+        assert (session.usage.tokens, session.usage.dropped, session.usage.repeated) == (10, 4, 3)
 
 
 def test_a_full_context_ends_with_its_own_reason_and_never_overflows(checkpoint, loaded):

@@ -183,9 +183,12 @@ class LikelihoodSession(HFScoreSession):
         self._worst = 0.0
         """Over all committed steps that have."""
         self._expected: NDArray[np.float32] | None = None
-        """The row before the first unread token; None while the statement itself is unread."""
-        self._after: tuple[float, NDArray[np.float32]] | None = None
-        """What the two become when the candidate is committed."""
+        """The rows that are known before the unread tokens, first to last: one more than unread tokens are encoded.
+        None while the statement itself is unread."""
+        self._worst_after = 0.0
+        """What `_worst` becomes when the candidate is committed."""
+        self._candidate_rows: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+        """The rows before each of the candidate's tokens, and the one behind them."""
         self._author: Author = "draft"
         self._count = self._by_target = 0
 
@@ -198,24 +201,33 @@ class LikelihoodSession(HFScoreSession):
         """The score of the candidate, which stands at the end of the sequence."""
         waiting, self._unread = self._unread, []
         count = sum(map(len, waiting)) + len(candidate)
-        rows = self._sequence.outputs(count + (self._expected is None))
-        if self._expected is not None:
-            rows = np.concatenate([self._expected[None], rows])
+        known = 0 if self._expected is None else len(self._expected)
+        rows = self._expected
+        if known <= count:
+            fresh = self._sequence.outputs(count + 1 - known)
+            rows = fresh if rows is None else np.concatenate([rows, fresh])
+        assert rows is not None
         at = 0
         for step in waiting:
             self._worst = max(self._worst, StepReading.of(rows[at : at + len(step)], step, self._ends).surprise)
             at += len(step)
-        self._expected = rows[at].copy()
         newest = StepReading.of(rows[at : at + len(candidate)], candidate, self._ends)
-        self._after = max(self._worst, newest.surprise), rows[-1].copy()
+        self._worst_after = max(self._worst, newest.surprise)
+        self._candidate_rows = rows[at:].copy()
         return self._reader.readout.score(Reading.of(newest, self._worst, self._count, self._by_target))
 
     def commit(self) -> None:
         """See `ScoreSession.commit`."""
         super().commit()
-        assert self._after is not None
-        self._worst, self._expected = self._after
+        self._worst, self._expected = self._worst_after, self._candidate_rows[-1:]
         self._committed(self._author)
+
+    def _reusable(self, ids: Sequence[int]) -> int:
+        """See `HFScoreSession._reusable`. The rows of what is encoded are known."""
+        kept = super()._reusable(ids)
+        if self._trailing:
+            self._expected = self._candidate_rows[: kept + 1]
+        return kept
 
     def append(self, step: str, author: Author) -> None:
         """See `ScoreSession.append`."""

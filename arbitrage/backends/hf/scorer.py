@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from arbitrage.backends.cached import CachedSequence
+from arbitrage.backends.cached import CachedSequence, common_prefix
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
 from arbitrage.errors import ContextOverflowError
@@ -95,6 +95,8 @@ class HFScoreSession(ScoreSession):
         self._head = scorer.encoder.problem(problem)
         self._steps: list[list[int]] = []
         self._candidate: list[int] | None = None
+        self._trailing: list[int] = []
+        """What is encoded behind the committed steps: the candidate, or one that was dropped."""
         self._sequence = CachedSequence(scorer.network.new_cache())
         self._sequence.append(self._head)
 
@@ -105,11 +107,11 @@ class HFScoreSession(ScoreSession):
 
     def score(self, step: str, author: Author) -> float:
         """See `ScoreSession.score`."""
-        self.discard()
         candidate = self._scorer.encoder.step(step, author)
-        self._make_room(len(candidate))
-        self._candidate = candidate
-        self._sequence.append(candidate)
+        if len(self._sequence.ids) - len(self._trailing) + len(candidate) > self._scorer.network.context_length:
+            self._make_room(len(candidate))
+        self._follow(candidate)
+        self._candidate = self._trailing = candidate
         return self._read(candidate)
 
     def _read(self, candidate: Sequence[int]) -> float:
@@ -122,30 +124,36 @@ class HFScoreSession(ScoreSession):
         if self._candidate is None:
             raise RuntimeError("there is no candidate to commit; call score() first, or append() a step unscored")
         self._steps.append(self._candidate)
-        self._candidate = None
+        self._candidate, self._trailing = None, []
 
     def discard(self) -> None:
         """See `ScoreSession.discard`."""
-        if self._candidate is not None:
-            self._sequence.truncate(len(self._sequence.ids) - len(self._candidate))
-            self._candidate = None
+        self._candidate = None  # what the next step begins with too will not be encoded again
 
     def append(self, step: str, author: Author) -> None:
         """See `ScoreSession.append`."""
-        self.discard()
         ids = self._scorer.encoder.step(step, author)
+        self._follow(ids)
         self._steps.append(ids)
-        self._sequence.append(ids)
 
     def close(self) -> None:
         """See `ScoreSession.close`."""
         self._sequence.close()
 
+    def _follow(self, ids: Sequence[int]) -> None:
+        """Put `ids` behind the committed steps; what is encoded there already and the same stays."""
+        kept = self._reusable(ids)
+        self._sequence.truncate(len(self._sequence.ids) - len(self._trailing) + kept)
+        self._sequence.append(ids[kept:])
+        self._candidate, self._trailing = None, []
+
+    def _reusable(self, ids: Sequence[int]) -> int:
+        """How many of `ids` are encoded already."""
+        return common_prefix(self._trailing, ids)
+
     def _make_room(self, needed: int) -> None:
         """Keep the problem and drop the oldest steps until `needed` more tokens fit."""
         room = self._scorer.network.context_length - needed
-        if len(self._sequence.ids) <= room:
-            return
         while self._steps and len(self._head) + sum(map(len, self._steps)) > room:
             del self._steps[0]
         if len(self._head) > room:
@@ -157,6 +165,7 @@ class HFScoreSession(ScoreSession):
 
     def _restart(self) -> None:
         """Begin anew with the problem and the steps that are left."""
+        self._candidate, self._trailing = None, []
         self._sequence.truncate(len(self._head))
         for ids in self._steps:
             self._sequence.append(ids)
