@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 from arbitrage.backends.hf import lean as lean_module  # noqa: E402
 from arbitrage.backends.hf.engine import Network  # noqa: E402
+from arbitrage.backends.hf.graphs import GraphedDecoder  # noqa: E402
 from arbitrage.backends.hf.key_values import KeyValues  # noqa: E402
 from arbitrage.backends.hf.lean import LeanDecoder, Pass, fits  # noqa: E402
 from arbitrage.backends.hf.linear import Opaque, Packed, Plain, join  # noqa: E402
@@ -252,3 +253,82 @@ def test_sessions_in_threads_share_passes_and_write_what_they_write_alone(monkey
     assert [found[seed] for seed in range(8)] == alone
     assert sum(sizes) == 8 * 41
     assert len(sizes) < 8 * 41
+
+
+class Recorder:
+    """Stands in for CUDA graphs: replays by calling again, and counts what it recorded."""
+
+    def __init__(self):
+        self.recorded = self.replayed = 0
+
+    def __call__(self, run):
+        self.recorded += 1
+        output = run().clone()
+
+        def replay():
+            self.replayed += 1
+            output.copy_(run())
+            return output
+
+        return replay
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_recorded_passes_give_the_rows_of_plain_ones(monkeypatch, packed):
+    """Passes over fixed tensors, replayed at other places and in a buffer that another solution left behind."""
+    if not packed:
+        monkeypatch.setattr(lean_module, "_PACKED_UP_TO", 0)
+    monkeypatch.setattr(torch, "empty", torch.zeros)  # as the buffers of a CUDA device are made
+    module = make(KINDS["qwen2"]())
+    recorder = Recorder()
+    graphed = GraphedDecoder(LeanDecoder.of(module), torch.device("cpu"), recorder)
+    for seed in range(3):
+        ids, cache, at = some_ids(150, seed), graphed.new_cache(), 0
+        for size in (60, 1, 1, 3, 1, 3, 3, 3, 3, 1, 20, 1, 3, 1, 1, 30, 1, 3):
+            rows = graphed.run(Pass(ids[at : at + size], cache, min(size, 2)))
+            at += size
+            assert cache.length == at
+            expected = wanted(module, ids[:at])[-min(size, 2) :]
+            torch.testing.assert_close(rows, expected, atol=3e-4, rtol=1e-3)
+            if size == 20:
+                at -= 7
+                cache.truncate(at)
+        graphed.give_back(cache)
+    # Recorded anew only where a buffer grew, and never for the next solution in it.
+    assert recorder.recorded <= 2 * 3
+    assert recorder.replayed > 3 * 10
+
+
+def test_a_larger_buffer_is_recorded_anew():
+    """A recording reads and writes the buffer that it was made over, and goes with it."""
+    module, recorder = make(KINDS["llama"]()), Recorder()
+    lean = LeanDecoder.of(module)
+    graphed = GraphedDecoder(lean, torch.device("cpu"), recorder)
+    cache, ids = graphed.new_cache(), some_ids(100)
+    cache.reserve(40)
+    cache._buffer.zero_()
+    graphed.run(Pass(ids[:39], cache, 1))
+    graphed.run(Pass(ids[39:40], cache, 1))
+    assert recorder.recorded == 1
+    cache.reserve(200)
+    cache._buffer[:, :, 40:] = 0
+    rows = graphed.run(Pass(ids[40:41], cache, 1))
+    assert recorder.recorded == 2
+    torch.testing.assert_close(rows, wanted(module, ids[:41])[-1:], atol=3e-4, rtol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_graphs_give_the_rows_of_the_module():
+    """On the device itself: prompts, single tokens and short passes of two solutions, one after the other."""
+    module = make(KINDS["qwen2"]()).to("cuda")
+    network = Network(module, "some")
+    assert network.graphs is not None
+    for seed in range(2):
+        ids, cache, at = some_ids(120, seed), network.new_cache(), 0
+        for size in (60, 1, 1, 3, 3, 3, 3, 1, 3, 1, 30, 1):
+            rows = cache.forward(ids[at : at + size], size)
+            at += size
+            with torch.inference_mode():
+                expected = module(input_ids=torch.tensor([ids[:at]], device="cuda"), use_cache=False).logits[0]
+            np.testing.assert_allclose(rows, expected[-size:].float().cpu().numpy(), atol=2e-3, rtol=2e-3)
+        cache.close()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from arbitrage.backends.cached import KVCache
 from arbitrage.backends.hf.cache import RewindableCache, attention_layers
+from arbitrage.backends.hf.graphs import GraphedDecoder
 from arbitrage.backends.hf.lean import LeanDecoder, Pass
 from arbitrage.backends.together import Together
 
@@ -36,6 +37,9 @@ class Network:
         self.context_length = int(getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 20))
         self.lean = LeanDecoder.of(module) if lean else None
         """Our own forward pass; None where the module's has to do."""
+        recorded = self.lean is not None and self.device.type == "cuda"
+        self.graphs = GraphedDecoder(self.lean, self.device) if self.lean is not None and recorded else None
+        """Recorded decode passes, on CUDA."""
         self._keeps = "logits_to_keep" in inspect.signature(module.forward).parameters
         self.together = Together[Pass, NDArray[np.float32]](self._forward, self._forward_one)
 
@@ -62,11 +66,16 @@ class Network:
 
     def _forward_one(self, one: Pass) -> NDArray[np.float32]:
         assert self.lean is not None
-        return on_host(self.lean.run((one,))[0])
+        return on_host(self.lean.run((one,))[0] if self.graphs is None else self.graphs.run(one))
 
 
 def on_host(rows: torch.Tensor) -> NDArray[np.float32]:
     """Outputs as float32 in host memory; waits for the device."""
+    if rows.device.type == "cuda":
+        pinned = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
+        pinned.copy_(rows, non_blocking=True)
+        torch.cuda.current_stream(rows.device).synchronize()
+        rows = pinned
     result: NDArray[np.float32] = rows.float().cpu().numpy()
     return result
 
@@ -75,8 +84,8 @@ class LeanCache:
     """The encoded prefix of one sequence under our own forward pass; a `KVCache`."""
 
     def __init__(self, network: Network, lean: LeanDecoder) -> None:
-        self._together = network.together
-        self.held = lean.new_cache()
+        self._together, self._graphs = network.together, network.graphs
+        self.held = lean.new_cache() if network.graphs is None else network.graphs.new_cache()
         """Keys and values."""
 
     @property
@@ -93,7 +102,9 @@ class LeanCache:
         self.held.truncate(length)
 
     def close(self) -> None:
-        """The tensors go with the last reference."""
+        """The tensors go with the last reference, or to the next sequence."""
+        if self._graphs is not None:
+            self._graphs.give_back(self.held)
 
 
 class ModuleCache:

@@ -21,6 +21,8 @@ class KeyValues:
         """A view a layer, shape (2 heads, capacity, width): keys first, then values."""
         self.length = 0
         """Positions held."""
+        self.recordings: dict[int, object] = {}
+        """What was recorded over this buffer (`graphs`); gone when it is replaced by a larger one."""
 
     @property
     def capacity(self) -> int:
@@ -38,9 +40,12 @@ class KeyValues:
             return
         layers, heads, width = self._shape
         capacity = length + max(_LEAST_STEP, length // 8)
-        larger = torch.empty(layers, heads, capacity, width, dtype=self._dtype, device=self._device)
+        # Static passes read the whole buffer, so there must be numbers in it.
+        make = torch.zeros if self._device.type == "cuda" else torch.empty
+        larger = make(layers, heads, capacity, width, dtype=self._dtype, device=self._device)
         larger[:, :, : self.length] = self._buffer[:, :, : self.length]
         self._buffer, self.layers = larger, larger.unbind(0)
+        self.recordings.clear()
 
     def truncate(self, length: int) -> None:
         """Forget everything from position `length` on."""

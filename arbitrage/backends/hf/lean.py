@@ -67,6 +67,10 @@ class LeanDecoder:
         on_cpu = self._device.type == "cpu" and self._dtype == torch.float32
         self.packed = simple and on_cpu and parameters <= _PACKED_UP_TO
         """Whether weights were copied into faster layouts."""
+        scale = self._width**-0.5
+        # Of attention scores: in the weights of packed queries, else multiplied in later.
+        self._query_scale: float = scale if self.packed else 1.0
+        self._scale: float = 1.0 if self.packed else scale
         self._rotary = module.model.rotary_emb
         self._cos = self._sin = torch.empty(0)
         self._later = torch.empty(0)
@@ -115,47 +119,103 @@ class LeanDecoder:
             spans.append(_Span(one.cache, at, at + count, start, start + count, self._mask(start, count)))
             at += count
         ids = passes[0].ids if len(passes) == 1 else [token for one in passes for token in one.ids]
-        x = functional.embedding(torch.tensor(ids, device=self._device), self._embedding)
         cos, sin = self._angles(spans)
         attend = self._attend_scores if self.packed else self._attend_fused
-        rotated = self._heads + self._kv_heads
-        for index, layer in enumerate(self._layers):
-            qkv = layer.qkv(layer.before(x)).view(at, -1, self._width)
-            qk = qkv[:, :rotated]
-            turned = qk.roll(self._width // 2, -1)
-            qk.mul_(cos).addcmul_(turned, sin)
+
+        def attend_all(index: int, qkv: Tensor) -> Tensor:
             if len(spans) == 1:
-                y = attend(index, qkv, spans[0])
-            else:
-                y = torch.cat([attend(index, qkv[span.first : span.last], span) for span in spans])
-            x = layer.out.onto(y, x)
-            gate, up = layer.gate_up(layer.between(x)).chunk(2, -1)
-            x = layer.down.onto(functional.silu(gate).mul_(up), x)
+                return attend(index, qkv, spans[0])
+            return torch.cat([attend(index, qkv[span.first : span.last], span) for span in spans])
+
+        x = self._through(torch.tensor(ids, device=self._device), cos, sin, attend_all)
         for span in spans:
             span.cache.length = span.end
         wanted = [one.keep for one in passes]
         if len(passes) == 1:
-            return [self._head(self._last(x[at - wanted[0] :]))] if wanted[0] else [x[:0]]
+            return [self.read_out(x[at - wanted[0] :])] if wanted[0] else [x[:0]]
         chosen = torch.cat([x[span.last - keep : span.last] for span, keep in zip(spans, wanted, strict=True)])
-        return list(torch.split(self._head(self._last(chosen)), wanted))
+        return list(torch.split(self.read_out(chosen), wanted))
+
+    def static_pass(self, held: KeyValues, ids: Tensor, positions: Tensor) -> Tensor:
+        """A pass of one sequence whose tensors have the same shapes and addresses every time: what a graph can record.
+
+        Attention reads the whole buffer of `held` and ignores what lies behind each position; the buffer must have
+        been zeroed when it was made, and have room. `held.length` is left to the caller.
+
+        Args:
+            held: the sequence.
+            ids: shape (tokens,).
+            positions: their places, shape (tokens,).
+
+        Returns:
+            Outputs at all places, shape (tokens, outputs).
+        """
+        count = ids.shape[0]
+        hidden = torch.arange(held.capacity, device=self._device) > positions[:, None]  # (tokens, capacity)
+        mask = self._for_each_query(torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf))
+
+        def attend(index: int, qkv: Tensor) -> Tensor:
+            kv = held.layers[index]
+            kv.index_copy_(1, positions, qkv[:, self._heads :].transpose(0, 1))
+            return self._mix(qkv, kv[: self._kv_heads], kv[self._kv_heads :], mask, count)
+
+        cos, sin = (table.index_select(0, positions) for table in self.prepare(held.capacity))
+        return self.read_out(self._through(ids, cos, sin, attend))
+
+    def read_out(self, x: Tensor) -> Tensor:
+        """Outputs from hidden states, shape (tokens, hidden) to (tokens, outputs)."""
+        return self._head(self._last(x))
+
+    def _through(self, ids: Tensor, cos: Tensor, sin: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """All layers; `attend` stores keys and values of a layer and mixes, (tokens, heads, width) to (tokens, …)."""
+        x = functional.embedding(ids, self._embedding)
+        rotated, tokens = self._heads + self._kv_heads, ids.shape[0]
+        for index, layer in enumerate(self._layers):
+            qkv = layer.qkv(layer.before(x)).view(tokens, -1, self._width)
+            qk = qkv[:, :rotated]
+            turned = qk.roll(self._width // 2, -1)
+            qk.mul_(cos).addcmul_(turned, sin)
+            x = layer.out.onto(attend(index, qkv), x)
+            gate, up = layer.gate_up(layer.between(x)).chunk(2, -1)
+            x = layer.down.onto(functional.silu(gate).mul_(up), x)
+        return x
 
     def _attend_scores(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
-        """Attention by two products and a softmax: the fewest operations. Queries come scaled."""
+        """Attention by two products and a softmax: the fewest operations."""
         kv = span.cache.layers[index]
-        count, heads, groups = qkv.shape[0], self._heads, self._heads // self._kv_heads
-        kv[:, span.start : span.end] = qkv[:, heads:].transpose(0, 1)
-        keys, values = kv[: self._kv_heads, : span.end].transpose(1, 2), kv[self._kv_heads :, : span.end]
+        kv[:, span.start : span.end] = qkv[:, self._heads :].transpose(0, 1)
+        keys, values = kv[: self._kv_heads, : span.end], kv[self._kv_heads :, : span.end]
+        return self._mix(qkv, keys, values, span.mask, span.end - span.start)
+
+    def _mix(self, qkv: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, count: int) -> Tensor:
+        """Values mixed by attention, shape (count, heads * width).
+
+        Args:
+            qkv: the queries come first in it, shape (count, all heads, width).
+            keys: shape (key-value heads, positions, width).
+            values: likewise.
+            mask: added to the scores, shape (1, count * queries a key-value head, positions); None adds nothing.
+            count: tokens.
+        """
+        groups = self._heads // self._kv_heads
         if count == 1:
-            scores = torch.bmm(qkv[0, :heads].view(self._kv_heads, groups, self._width), keys)
-            return torch.bmm(torch.softmax(scores, -1), values).view(1, -1)
-        queries = qkv[:, :heads].view(count, self._kv_heads, groups, self._width).transpose(0, 1)
-        assert span.mask is not None
-        scores = torch.baddbmm(span.mask, queries.reshape(self._kv_heads, count * groups, self._width), keys)
-        mixed = torch.bmm(torch.softmax(scores, -1), values).view(self._kv_heads, count, groups, self._width)
-        return mixed.transpose(0, 1).reshape(count, -1)
+            queries = qkv[0, : self._heads].view(self._kv_heads, groups, self._width)
+        else:
+            split = qkv[:, : self._heads].view(count, self._kv_heads, groups, self._width)
+            queries = split.transpose(0, 1).reshape(self._kv_heads, count * groups, self._width)
+        turned = keys.transpose(1, 2)
+        if mask is not None:
+            scores = torch.baddbmm(mask, queries, turned, alpha=self._scale)
+        else:
+            scores = torch.bmm(queries, turned) if self._scale == 1.0 else torch.bmm(queries, turned).mul_(self._scale)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
+        mixed = torch.bmm(weights, values)
+        if count == 1:
+            return mixed.view(1, -1)
+        return mixed.view(self._kv_heads, count, groups, self._width).transpose(0, 1).reshape(count, -1)
 
     def _attend_fused(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
-        """Attention by torch's own kernel."""
+        """Attention by torch's own kernel: no scores in memory, any precision."""
         kv = span.cache.layers[index]
         kv[:, span.start : span.end] = qkv[:, self._heads :].transpose(0, 1)
         keys, values = kv[None, : self._kv_heads, : span.end], kv[None, self._kv_heads :, : span.end]
@@ -172,21 +232,29 @@ class LeanDecoder:
         if self._later.shape[-1] < count:
             self._later = torch.full((_LONGEST, _LONGEST), -torch.inf, dtype=self._dtype, device=self._device).triu_(1)
         mask = torch.cat([self._later.new_zeros(count, start), self._later[:count, :count]], -1)
-        return mask.repeat_interleave(self._heads // self._kv_heads, 0)[None] if self.packed else mask
+        return self._for_each_query(mask) if self.packed else mask
+
+    def _for_each_query(self, mask: Tensor) -> Tensor:
+        """A mask a token, shape (tokens, positions), as `_mix` wants it."""
+        return mask.repeat_interleave(self._heads // self._kv_heads, 0)[None]
 
     def _angles(self, spans: Sequence[_Span]) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine at the position of each new token, shape (tokens, 1, width)."""
-        needed = max(span.end for span in spans)
-        if needed > len(self._cos):
-            positions = torch.arange(max(256, 2 * needed), device=self._device)[None]
-            cos, sin = (table[0].unsqueeze(1) for table in self._rotary(self._embedding, positions))
-            half = self._width // 2
-            self._cos, self._sin = cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        self.prepare(max(span.end for span in spans))
         if len(spans) == 1:
             start, end = spans[0].start, spans[0].end
             return self._cos[start:end], self._sin[start:end]
         where = torch.tensor([p for span in spans for p in range(span.start, span.end)], device=self._device)
         return self._cos[where], self._sin[where]
+
+    def prepare(self, positions: int) -> tuple[Tensor, Tensor]:
+        """Have the angles of so many positions at hand: cosine and signed sine, shape (positions or more, 1, width)."""
+        if positions > len(self._cos):
+            places = torch.arange(max(256, 2 * positions), device=self._device)[None]
+            cos, sin = (table[0].unsqueeze(1) for table in self._rotary(self._embedding, places))
+            half = self._width // 2
+            self._cos, self._sin = cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        return self._cos, self._sin
 
     def _read(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -227,9 +295,9 @@ class LeanDecoder:
         if norm is not None:
             weight *= norm.weight.detach() * norm.weight.numel() ** 0.5
         if scaled:
-            weight[:scaled] *= self._width**-0.5
+            weight[:scaled] *= self._query_scale
             if bias is not None:
-                bias[:scaled] *= self._width**-0.5
+                bias[:scaled] *= self._query_scale
         return Packed(weight, bias)
 
 
