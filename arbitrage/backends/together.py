@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar, final
 
 _PATIENCE = 0.25
-"""Of the latest run's time: how long a run waits for those that took part in the run before it and may come back."""
+"""Of the time of the latest runs: how long a run waits for the next one of those that took part before to come back."""
+_FADING = 0.9
+"""Of that time from run to run, when runs get shorter."""
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -74,7 +76,8 @@ class Together(Generic[Request, Result]):
 
     def _lead(self) -> None:
         with self._state:
-            self._arrival.wait_for(lambda: len(self._waiting) >= self._company, _PATIENCE * self._took)
+            while len(self._waiting) < self._company and self._arrival.wait(_PATIENCE * self._took):
+                pass  # as long as somebody comes, others may
             calls, self._waiting = self._waiting, []
         started = self._clock()
         try:
@@ -89,11 +92,14 @@ class Together(Generic[Request, Result]):
         self._hand_over(len(calls), self._clock() - started)
 
     def _hand_over(self, company: int, took: float) -> None:
-        """Let the first of those that wait run next."""
+        """Let the first of those that wait run next.
+
+        The company that is waited for shrinks by one a run: a straggler that runs alone does not part the others.
+        """
         with self._state:
-            self._company, self._took = company, took
+            self._company = max(company, self._company - 1, len(self._waiting))
+            self._took = max(took, _FADING * self._took)
             if self._waiting:
-                self._company = max(company, len(self._waiting))
                 self._waiting[0].woken.release()
             else:
                 self._busy = False

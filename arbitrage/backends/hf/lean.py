@@ -55,8 +55,8 @@ class _Layer:
 class LeanDecoder:
     """The weights of one module and its forward pass."""
 
-    def __init__(self, module: Any) -> None:
-        """Take over `module`, of which `fits` is true."""
+    def __init__(self, module: Any, packed: bool = True) -> None:
+        """Take over `module`, of which `fits` is true; `packed` allows the copy into faster layouts."""
         config = module.config
         self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
         self._width = getattr(config, "head_dim", None) or config.hidden_size // self._heads
@@ -65,7 +65,7 @@ class LeanDecoder:
         parameters = sum(p.numel() for p in module.parameters())
         simple = all(type(layer) is nn.Linear for block in module.model.layers for layer in _projections(block))
         on_cpu = self._device.type == "cpu" and self._dtype == torch.float32
-        self.packed = simple and on_cpu and parameters <= _PACKED_UP_TO
+        self.packed = packed and simple and on_cpu and parameters <= _PACKED_UP_TO
         """Whether weights were copied into faster layouts."""
         scale = self._width**-0.5
         # Of attention scores: in the weights of packed queries, else multiplied in later.

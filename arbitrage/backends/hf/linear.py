@@ -1,7 +1,8 @@
 """Matrix products of a forward pass: as they come, joined, or packed for small models in float32 on a CPU.
 
 At batch 1 a small model's products take 5 to 100 microseconds each, and the way the weights lie in memory matters more
-than the arithmetic (benchmarks/matrix_products.py): for one row, columns first; for several, oneDNN's own layout.
+than the arithmetic: for one row, columns first; for several, oneDNN's own layout (`benchmarks/forward_pass.py` has the
+difference for whole passes).
 """
 
 from __future__ import annotations
