@@ -1,0 +1,106 @@
+"""One forward pass over a few new tokens: the lean one, packed and not, against that of transformers, interleaved.
+
+python benchmarks/forward_pass.py --out runs/forward-pass                          # the bundled draft and target
+python benchmarks/forward_pass.py SmolLM2-135M-Instruct.Q4_1.gguf --threads 2
+
+After 256 tokens of context, in float32, outputs wanted at every new position.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from arbitrage.backends.bundled import bundled_path
+from arbitrage.backends.hf import HFBackend
+from arbitrage.backends.hf.engine import ModuleCache, Network, on_host
+from arbitrage.backends.hf.lean import LeanDecoder, Pass
+from arbitrage.harness import environment
+from arbitrage.harness.statistics import ratio
+
+CONTEXT = 256
+LENGTHS = (1, 2, 4, 8, 32, 128)
+WAYS = ("lean, packed", "lean", "transformers")
+
+
+def ways(network: Network) -> dict[str, Callable[[int], None]]:
+    """Each way of running a pass over so many tokens behind the same context."""
+    ids = [int(token) for token in np.random.default_rng(0).integers(4, network.module.config.vocab_size, CONTEXT)]
+
+    def lean(decoder: LeanDecoder) -> Callable[[int], None]:
+        held = decoder.new_cache()
+        decoder.run([Pass(ids, held, 1)])
+
+        def run(length: int) -> None:
+            on_host(decoder.run([Pass(ids[:length], held, length)])[0])
+            held.truncate(CONTEXT)
+
+        return run
+
+    module = ModuleCache(network)
+    module.forward(ids, 1)
+
+    def transformers(length: int) -> None:
+        module.forward(ids[:length], length)
+        module.truncate(CONTEXT)
+
+    decoders = [LeanDecoder(network.module, packed) for packed in (True, False)]
+    return dict(zip(WAYS, (*map(lean, decoders), transformers), strict=True))
+
+
+def seconds(found: dict[str, Callable[[int], None]], length: int, rounds: int) -> dict[str, list[float]]:
+    """Times of a pass over `length` tokens, the ways in turn; the first two rounds warm up."""
+    times: dict[str, list[float]] = {way: [] for way in found}
+    for _ in range(rounds + 2):
+        for way, run in found.items():
+            started = time.perf_counter()
+            run(length)
+            times[way].append(time.perf_counter() - started)
+    return {way: each[2:] for way, each in times.items()}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help="sources of the hf backend")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    title = f"a pass over k tokens after {CONTEXT}, float32, {arguments.threads} thread(s), medians"
+    table = Table(title=title, title_justify="left")
+    for column in ("model", "k", *(f"{way}, ms" for way in WAYS), "packed: times faster", "lean: times faster"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    rows = []
+    for source in arguments.models or [str(bundled_path(role)) for role in ("draft", "target")]:
+        model = HFBackend().language_model(source, "cpu", dtype="float32", lean=False, threads=arguments.threads)
+        found = ways(model.network)
+        for length in LENGTHS:
+            times = seconds(found, length, arguments.rounds)
+            groups = range(arguments.rounds)
+            faster = [ratio(times["transformers"], times[way], groups, of="median") for way in WAYS[:2]]
+            medians = {way: float(np.median(times[way])) for way in WAYS}
+            cells = [f"{1000 * medians[way]:.2f}" for way in WAYS] + [estimate.shown(".2f") for estimate in faster]
+            table.add_row(model.name, str(length), *cells)
+            ratios = {way: [e.value, e.low, e.high] for way, e in zip(WAYS, faster, strict=False)}
+            rows.append({"model": model.name, "tokens": length, "median_s": medians, "times_faster": ratios})
+    Console(width=140).print(table)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        about = {"threads": arguments.threads, **environment.surroundings()}
+        (arguments.out / "results.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
+        with (arguments.out / "table.txt").open("w") as file:
+            Console(file=file, width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
