@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,8 +70,8 @@ def plan(
 ) -> None:
     """Predict latency, cost and break-even rate of recorded strategies for larger models and other machines.
 
-    First the check: costs are fitted on one half of the problems and predict the other. Then the forecast, from sizes and
-    a machine or from times; without any, of the recorded machine itself.
+    First the check: costs are fitted on one half of the problems and predict the other. Then the forecast: from sizes
+    and a machine, or from times; without any, for the recorded machine itself.
     """
     from arbitrage.harness.costs import fit_costs
     from arbitrage.harness.forecast import Setting, Trace, check, forecast
@@ -80,6 +81,9 @@ def plan(
     sizes = {"draft": draft, "target": target, "prm": prm, "router": router}
     times = {"draft": draft_ms, "target": target_ms, "prm": prm_ms, "router": router_ms}
     gpus = {"draft": draft_gpus, "target": target_gpus, "prm": prm_gpus, "router": router_gpus}
+    for number in (tflops, efficiency, all_reduce_us, launch_ms, price, scale_tokens):
+        if number is not None and not math.isfinite(number):
+            raise typer.BadParameter(f"{number} is no amount of anything; write a finite number")
     machine = None
     if any(sizes.values()):
         machine = Machine(_gpu(gpu, bandwidth, tflops), efficiency, all_reduce_us / 1e6, launch_ms / 1e3)

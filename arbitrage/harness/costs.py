@@ -131,7 +131,7 @@ def fit_costs(rows: Iterable[Row]) -> Costs:
     listed = [row for row in rows if not row.failed]
     models = {}
     for component in sorted({component for row in listed for component in components(row)}):
-        timed = [row for row in listed if row.calls.get(component) and row.time_s.get(component)]
+        timed = [row for row in listed if row.calls.get(component) and component in row.time_s]
         done = [work(row, component) for row in timed]
         if done:
             counts = [(one.passes, one.further, one.turns) for one in done]

@@ -16,7 +16,7 @@ from arbitrage.errors import RunError
 from arbitrage.harness import statistics
 from arbitrage.harness.comparison import BASELINE, BOUNDS, Comparison, load_comparison
 from arbitrage.harness.costs import WRITERS, Costs, components, fit_costs, work
-from arbitrage.harness.replay import Solution, break_even_rate
+from arbitrage.harness.replay import break_even_rate, solutions
 from arbitrage.harness.results import problem_groups
 from arbitrage.harness.rows import Row
 from arbitrage.harness.statistics import Estimate
@@ -47,7 +47,9 @@ class Trace:
 
     strategies: Mapping[str, tuple[Traced, ...]]
     split: str
-    """Of what the parts consist, in words."""
+    """What is left for the fit in the check, in words: other runs, or the other half of the problems."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Bytes of the weights by component, as far as the run tells."""
 
     @property
     def baseline(self) -> str:
@@ -82,8 +84,11 @@ class Trace:
                 for row in _usable(result.rows) if result.name not in BOUNDS else ():
                     place = places.setdefault(row.problem_id, len(places))
                     found.setdefault(label, []).append(Traced(row, run, run if len(loaded) > 1 else place % 2))
-        split = "runs" if len(loaded) > 1 else "halves of the problems"
-        return cls({label: tuple(rows) for label, rows in found.items()}, split)
+        return cls(
+            {label: tuple(rows) for label, rows in found.items()},
+            "runs" if len(loaded) > 1 else "half of the problems",
+            _weights(loaded[0][1]),
+        )
 
 
 def _usable(rows: Sequence[Row]) -> list[Row]:
@@ -108,6 +113,22 @@ def _machine(comparison: Comparison) -> Any:
     return [machine.get(key) for key in ("cpu", "available_cores", "accelerators", "threads")]
 
 
+def _weights(comparison: Comparison) -> dict[str, float]:
+    """Bytes of each model: those of its file, or parameters in an unquantised format."""
+    bits = {"float32": 32, "bfloat16": 16, "float16": 16}
+    models = comparison.manifest.get("identity", {}).get("models")
+    found = {}
+    for name, told in (models if isinstance(models, dict) else {}).items():
+        if not isinstance(told, dict):
+            continue
+        size, parameters, dtype = told.get("bytes"), told.get("parameters"), told.get("dtype")
+        if size is None and told.get("backend") == "hf" and isinstance(parameters, int) and dtype in bits:
+            size = parameters * bits[dtype] / 8
+        if isinstance(size, int | float) and size > 0:
+            found[name] = float(size)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """One strategy as it was measured, and as costs from other problems predict it."""
@@ -120,18 +141,21 @@ class Checked:
     measured_speed_up: float | None
     """Target-only's mean latency over this one's, on the problems that both solved; None for target-only itself."""
     predicted_speed_up: float | None
+    errors: tuple[float, ...]
+    """Of the predicted mean latency, as a share of the measured one: of each part by itself, since costs that are too
+    high for one part are too low for another."""
+    speed_up_errors: tuple[float, ...]
+    """Of the predicted speed-up, likewise."""
 
     @property
     def error(self) -> float:
-        """Of the predicted mean latency, as a share of the measured one."""
-        return self.predicted_s / self.measured_s - 1
+        """The largest of the parts'."""
+        return max(self.errors, key=abs)
 
     @property
     def speed_up_error(self) -> float | None:
-        """Of the predicted speed-up, as a share of the measured one."""
-        if self.measured_speed_up is None or self.predicted_speed_up is None:
-            return None
-        return self.predicted_speed_up / self.measured_speed_up - 1
+        """The largest of the parts'; None without a speed-up."""
+        return max(self.speed_up_errors, key=abs, default=None)
 
 
 def check(trace: Trace) -> list[Checked]:
@@ -148,40 +172,71 @@ def check(trace: Trace) -> list[Checked]:
                 unknown = set(components(one.row)) - costs.models.keys()
                 if unknown:
                     raise RunError(
-                        f"too few problems for a check: without one part of the {trace.split} nothing tells what "
+                        f"too few problems for a check: the other {trace.split} do not tell what "
                         f"{', '.join(sorted(unknown))} costs; record more problems (20 or more)"
                     )
                 predicted[one.place] = costs.seconds(one.row)
     measured = {one.place: one.row.latency_s for one in trace.rows}
-    found = []
-    for label, rows in trace.strategies.items():
-        before, after = (_speed_up(trace, label, seconds) for seconds in (measured, predicted))
-        found.append(
-            Checked(
-                strategy=label,
-                rows=len(rows),
-                measured_s=_mean(measured, rows),
-                predicted_s=_mean(predicted, rows),
-                measured_speed_up=None if before is None else before.value,
-                predicted_speed_up=None if after is None else after.value,
-            )
-        )
-    return found
+    return [_checked(trace, label, measured, predicted) for label in trace.strategies]
+
+
+def _checked(trace: Trace, label: str, measured: Mapping[Place, float], predicted: Mapping[Place, float]) -> Checked:
+    rows, errors, speed_up_errors = trace.strategies[label], [], []
+    for part in sorted({one.part for one in rows}):
+        some = [one for one in rows if one.part == part]
+        errors.append(_mean(predicted, some) / _mean(measured, some) - 1)
+        before, after = (_speed_up(trace, label, seconds, part) for seconds in (measured, predicted))
+        if before and after:
+            speed_up_errors.append(after.value / before.value - 1)
+    before, after = (_speed_up(trace, label, seconds) for seconds in (measured, predicted))
+    return Checked(
+        strategy=label,
+        rows=len(rows),
+        measured_s=_mean(measured, rows),
+        predicted_s=_mean(predicted, rows),
+        measured_speed_up=None if before is None else before.value,
+        predicted_speed_up=None if after is None else after.value,
+        errors=tuple(errors),
+        speed_up_errors=tuple(speed_up_errors),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCheck:
+    """The target's pass on the recorded machine, if the draft's told how fast weights are read."""
+
+    measured_s: float
+    predicted_s: float
+    """The draft's, times the target's bytes over the draft's."""
+
+    @property
+    def error(self) -> float:
+        """As a share of the measured one."""
+        return self.predicted_s / self.measured_s - 1
+
+
+def size_check(trace: Trace, measured: Costs) -> SizeCheck | None:
+    """How well sizes alone explain the two models here; None where a size or a cost is not known."""
+    draft, target = (measured.models.get(name) for name in WRITERS)
+    sizes = [trace.weights.get(name) for name in WRITERS]
+    if not (draft and target and draft.pass_s and target.pass_s and sizes[0] and sizes[1]):
+        return None
+    return SizeCheck(target.pass_s, draft.pass_s * sizes[1] / sizes[0])
 
 
 def _mean(seconds: Mapping[Place, float], rows: Sequence[Traced]) -> float:
     return sum(seconds[one.place] for one in rows) / len(rows)
 
 
-def _speed_up(trace: Trace, label: str, seconds: Mapping[Place, float]) -> Estimate | None:
-    """Target-only's seconds over the strategy's, on the problems that both solved."""
+def _speed_up(trace: Trace, label: str, seconds: Mapping[Place, float], part: int | None = None) -> Estimate | None:
+    """Target-only's seconds over the strategy's, on the problems that both solved; of one part, or of all."""
     if label == trace.baseline:
         return None
     others = {(one.run, one.row.problem_id, one.row.repeat): one for one in trace.strategies[trace.baseline]}
     pairs = [
         (one.row, seconds[one.place], seconds[other.place])
         for one in trace.strategies[label]
-        if (other := others.get((one.run, one.row.problem_id, one.row.repeat))) is not None
+        if part in (None, one.part) and (other := others.get((one.run, one.row.problem_id, one.row.repeat))) is not None
     ]
     if not pairs or not all(ours > 0 and theirs > 0 for _, ours, theirs in pairs):
         return None
@@ -285,10 +340,7 @@ def _component_s(rows: Sequence[Traced], name: str, setting: Setting) -> float:
 
 
 def _break_even(trace: Trace, label: str, setting: Setting) -> float | None:
-    if "target" not in setting.costs.models:
-        return None
-    solutions = [Solution.of(one.row, setting.stretch) for one in trace.strategies[label] if one.row.steps]
-    return break_even_rate(solutions, setting.costs)
+    return break_even_rate(solutions([one.row for one in trace.strategies[label]], setting.stretch), setting.costs)
 
 
 def _formula(trace: Trace, label: str, setting: Setting, spent: Mapping[str, float]) -> float | None:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from arbitrage.harness.costs import Costs, ModelCost
-from arbitrage.harness.forecast import Checked, Forecast, Setting, Trace
+from arbitrage.harness.forecast import Checked, Forecast, Setting, Trace, size_check
 from arbitrage.harness.report import NONE
 from arbitrage.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+
+_SAME_TIME = 1.01
+"""Seconds in models over seconds of the row, from which they worked side by side and not one after the other."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,8 +41,10 @@ class Planned:
         checked = [
             dataclasses.asdict(one) | {"error": one.error, "speed_up_error": one.speed_up_error} for one in self.checked
         ]
+        sized = size_check(self.trace, self.measured)
         return {
             "check": checked,
+            "size_check": None if sized is None else dataclasses.asdict(sized) | {"error": sized.error},
             "measured_costs": dataclasses.asdict(self.measured),
             "setting": dataclasses.asdict(self.setting),
             "forecast": [dataclasses.asdict(one) for one in self.forecasts],
@@ -48,7 +54,8 @@ class Planned:
 
     def check_table(self) -> Group:
         """Measured and predicted latency and speed-up of each strategy."""
-        titles = ["strategy", "rows", "measured s", "predicted s", "error", "measured speed-up", "predicted", "error"]
+        titles = ["strategy", "rows", "measured s", "predicted s", "worst error"]
+        titles += ["speed-up", "predicted", "worst error"]
         cells = [
             [
                 one.strategy,
@@ -70,14 +77,22 @@ class Planned:
         """How the check was made, what it found, and the costs."""
         notes = [
             f"predicted = recorded passes, tokens and turns times costs fitted on the other {self.trace.split}; "
-            "speed-up = target-only's mean latency / the strategy's",
+            "speed-up = target-only's mean latency / the strategy's; worst error = the larger one of the parts, each "
+            "predicted by itself",
             self._largest_errors(),
             f"costs measured here: {_told(self.measured)}",
         ]
+        sized = size_check(self.trace, self.measured)
+        if sized is not None:
+            notes.append(
+                "by size alone, from the draft's pass and both models' bytes, a pass of the target would take "
+                f"{_ms(sized.predicted_s)} here: {sized.error:+.0%}. Sizes explain passes that are bound by memory; "
+                "those of very small models are bound by something else"
+            )
         overlapped = [
             label
             for label, rows in self.trace.strategies.items()
-            if any(sum(one.row.time_s.values()) > one.row.latency_s for one in rows)
+            if any(sum(one.row.time_s.values()) > _SAME_TIME * one.row.latency_s for one in rows)
         ]
         if overlapped:
             notes.append(f"models worked at the same time in {', '.join(overlapped)}: predictions add their seconds up")

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from arbitrage.harness.costs import WRITERS, Costs, Work, components
+from arbitrage.harness.costs import WRITERS, Costs, Work, components, work
 from arbitrage.harness.rows import Row
 
 
@@ -25,41 +25,28 @@ class Solution:
     """Of each step as it was committed."""
     scorers: tuple[str, ...]
     """Components that read every drafted step."""
-    passes_per_token: float = 1.0
+    target_passes: float = 1.0
     """Passes of the target for a token that it writes; less than 1 where it checks several tokens in one pass."""
-
-    @classmethod
-    def of(cls, row: Row, stretch: float = 1.0) -> Solution:
-        """The lengths in `row`, its steps made `stretch` times as long."""
-        written, passes = sum(step.target_tokens for step in row.steps), row.calls.get("target", 0)
-        return cls(
-            prompt=row.prompt_tokens,
-            drafted=tuple(stretch * (step.draft_tokens or step.tokens) for step in row.steps),
-            committed=tuple(stretch * step.tokens for step in row.steps),
-            scorers=tuple(component for component in components(row) if component not in WRITERS),
-            passes_per_token=min(1.0, passes / written) if written else 1.0,
-        )
+    reread: float = 1.0
+    """Tokens that the draft reads of the target's step, as a share; less than 1 where both begin alike."""
 
     def routed(self, rate: float) -> Mapping[str, Work]:
         """Expected work of every component when each step is escalated with probability `rate`.
 
-        A token that is written and then stays costs a pass and no more: the last one is read in the next pass. What
-        others wrote is read as further tokens of the next own pass.
+        A token that is written costs a pass, in which the one before it is read. What others wrote is read as further
+        tokens of the next own pass.
         """
         last, accepted = len(self.committed) - 1, 1 - rate
-        read = [length for length in self.committed[:last]]
-        unread = sum(
-            accepted * length * (1 - accepted ** (last - index)) for index, length in enumerate(read)
-        )  # of the draft's text, where the target writes again later
+        read = self.committed[:last]  # nobody goes on after the last step
+        unread = sum(accepted * length * (1 - accepted ** (last - index)) for index, length in enumerate(read))
         begun = 1 - accepted ** len(self.committed)
         written = rate * sum(self.committed)
-        passes = self.passes_per_token * written
-        beside = max(0, self.prompt - 1)
+        passes = self.target_passes * written
+        prompt = max(0, self.prompt - 1)
+        replaced = rate * self.reread * sum(max(0.0, length - 1) for length in read)
         done = {
-            "draft": _work(
-                sum(self.drafted), beside + rate * sum(max(0.0, one - 1) for one in read), len(self.drafted)
-            ),
-            "target": _work(passes, written - passes + begun * beside + unread, rate * len(self.committed)),
+            "draft": _work(sum(self.drafted), prompt + replaced, len(self.drafted)),
+            "target": _work(passes, written - passes + begun * prompt + unread, rate * len(self.committed)),
         }
         heard = self.prompt + sum(self.drafted) + rate * sum(read)
         return done | {scorer: Work(len(self.drafted), heard) for scorer in self.scorers}
@@ -72,6 +59,29 @@ class Solution:
         """Seconds of that work, with the overhead of a solution of this many steps."""
         models = sum(costs.models[component].seconds(one) for component, one in done.items())
         return models + costs.overhead.seconds(len(self.committed), sum(one.passes for one in done.values()))
+
+
+def solutions(rows: Sequence[Row], stretch: float = 1.0) -> list[Solution]:
+    """The lengths in `rows`, all of one strategy, each step made `stretch` times as long.
+
+    How many passes the target takes for a token, and how much the draft reads again, is an average over the rows.
+    """
+    steps = [step for row in rows for step in row.steps]
+    written, passes = sum(step.target_tokens for step in steps), sum(row.calls.get("target", 0) for row in rows)
+    replaced = sum(max(0, step.tokens - 1) for row in rows for step in row.steps[:-1] if step.escalated)
+    read = sum(work(row, "draft").further - max(0, row.prompt_tokens - 1) for row in rows)
+    return [
+        Solution(
+            prompt=row.prompt_tokens,
+            drafted=tuple(stretch * (step.draft_tokens or step.tokens) for step in row.steps),
+            committed=tuple(stretch * step.tokens for step in row.steps),
+            scorers=tuple(component for component in components(row) if component not in WRITERS),
+            target_passes=min(1.0, passes / written) if written else 1.0,
+            reread=min(1.0, max(0.0, read / replaced)) if replaced else 1.0,
+        )
+        for row in rows
+        if row.steps
+    ]
 
 
 def _work(passes: float, further: float, turns: float) -> Work:
