@@ -79,6 +79,7 @@ def test_failed_rows_teach_nothing() -> None:
     assert fit_costs([*ROWS, broken]) == fit_costs(ROWS)
 
 
+@settings(deadline=None)
 @given(steps, costs, st.sampled_from(["draft", "target", "router"]), times)
 def test_a_dearer_model_makes_no_row_faster(made: list[Step], known: Costs, name: str, more: float) -> None:
     """Monotone in every cost."""
@@ -197,6 +198,7 @@ def test_sizes_alone_are_checked_on_the_recorded_machine(tmp_path: Path) -> None
 # Break-even.
 
 
+@settings(deadline=None)
 @given(steps, costs)
 def test_at_the_ends_of_the_rate_the_replay_is_what_the_loop_does(made: list[Step], known: Costs) -> None:
     """Rate 0 is the draft and the judge; rate 1 is that and all of target-only. Counts as the loop makes them."""
@@ -238,9 +240,10 @@ def test_the_break_even_rate_is_the_formulas_where_reading_is_free(
         assert found is None
 
 
+@settings(deadline=None)
 @given(steps, costs)
 def test_at_the_break_even_rate_both_take_the_same_time(made: list[Step], known: Costs) -> None:
-    """Below it routing is faster, above it slower; reading each other's steps makes it no larger."""
+    """Below it routing is faster, above it slower."""
     told = solutions([solved("s", "p", made, "router")])
     alone = sum(one.seconds(one.by_target(), known) for one in told)
 
@@ -255,8 +258,6 @@ def test_at_the_break_even_rate_both_take_the_same_time(made: list[Step], known:
     else:
         assert routed(found) == pytest.approx(alone, rel=1e-4)
         assert routed(max(0.0, found - 0.01)) < routed(min(1.0, found + 0.01))
-        free = replace(known, models={k: replace(c, further_s=0.0) for k, c in known.models.items()})
-        assert (break_even_rate(told, free) or 0.0) >= found - 1e-5
 
 
 def test_a_target_that_checks_several_tokens_in_a_pass_moves_the_break_even_rate_up() -> None:
@@ -277,6 +278,21 @@ def test_the_forecast_tells_both_break_even_rates(tmp_path: Path) -> None:
     assert routed.break_even is not None
     assert routed.break_even_formula is not None
     assert 0 < routed.break_even < routed.break_even_formula < 1
+
+
+def test_longer_steps_dilute_decisions(tmp_path: Path) -> None:
+    """The formula with d, t, r and L of the setting: 1 - d/t - r/(L t), t and L each from their own rows' tokens."""
+    rows = []
+    for problem in range(6):
+        rows.append(solved("target-only", f"p{problem}", [Step(30, "target")] * 3))
+        rows.append(solved(ROUTED, f"p{problem}", [Step(10), Step(10, "target", 10)], "router"))
+    known = Costs({"draft": ModelCost(0.01), "target": ModelCost(0.05), "router": ModelCost(0.1)})
+    trace = traced(tmp_path, rows)
+    for stretch in (1.0, 3.0):
+        told, _ = forecast(trace, Setting(known, stretch=stretch))
+        expected = 1 - 0.01 / 0.05 - 0.1 / (10 * stretch * 0.05)
+        assert told[1].break_even_formula == pytest.approx(expected)
+        assert told[1].break_even == pytest.approx(expected, abs=1e-5)
 
 
 # Runs that cannot be planned from.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage.errors import RunError
@@ -79,6 +79,7 @@ def test_layers_are_those_of_known_models() -> None:
     assert round(ModelSize(70.6e9).layers) == 80
 
 
+@settings(deadline=None)
 @given(st.floats(1e6, 1e12), st.floats(1, 32), st.integers(1, 8), st.floats(0.1, 1), st.floats(1.01, 4))
 def test_more_weights_and_less_of_a_machine_are_never_faster(
     parameters: float, bits: float, gpus: int, efficiency: float, more: float
