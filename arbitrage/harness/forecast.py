@@ -25,6 +25,10 @@ Place = tuple[int, str, str, int]
 """A row among several runs: index of its run folder, strategy label, problem id, repeat."""
 
 
+_MOST = 2**53
+"""Largest count that a float tells from the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traced:
     """A row, and where it stands among the others."""
@@ -92,7 +96,17 @@ class Trace:
 
 
 def _usable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if not row.failed and row.latency_s > 0 and any(row.calls.values()) and row.time_s]
+    """Solved rows with counts that can be true; a folder from elsewhere may hold any number."""
+    return [
+        row
+        for row in rows
+        if not row.failed and row.latency_s > 0 and any(row.calls.values()) and row.time_s
+        if all(0 <= count <= _MOST for count in _counts(row))
+    ]
+
+
+def _counts(row: Row) -> list[int]:
+    return [row.prompt_tokens, *row.calls.values(), *row.forwarded_tokens.values()]
 
 
 def _check_alike(first: tuple[Path, Comparison], other: tuple[Path, Comparison]) -> None:
@@ -109,7 +123,7 @@ def _models(comparison: Comparison) -> Any:
 
 
 def _machine(comparison: Comparison) -> Any:
-    machine = comparison.manifest.get("sessions", [{}])[-1].get("machine", {})
+    machine = (comparison.manifest.get("sessions") or [{}])[-1].get("machine", {})
     return [machine.get(key) for key in ("cpu", "available_cores", "accelerators", "threads")]
 
 

@@ -338,3 +338,10 @@ def test_bounds_and_failures_are_left_out(tmp_path: Path) -> None:
     trace = Trace.read([saved(tmp_path / "run", [*ROWS, *oracle, failed], names=names)])
     assert list(trace.strategies) == list(NAMES)
     assert len(trace.rows) == len(ROWS)
+
+
+@pytest.mark.parametrize("count", [-1, 10**400])
+def test_counts_that_cannot_be_true_are_left_out(tmp_path: Path, count: int) -> None:
+    """A folder from somebody else: the row goes, the plan stays."""
+    odd = [replace(ROWS[0], calls={"target": count}), replace(ROWS[1], prompt_tokens=count), *ROWS[2:]]
+    assert len(traced(tmp_path, odd).rows) == len(ROWS) - 2
