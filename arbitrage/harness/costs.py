@@ -102,10 +102,13 @@ def components(row: Row) -> list[str]:
 def work(row: Row, component: str, stretch: float = 1.0) -> Work:
     """What `component` did in `row`, had each of its steps been `stretch` times as long.
 
-    Prompts keep their length, scorers their passes. A scorer's problem counts as long as the prompt.
+    Prompts keep their length, scorers their passes. A scorer's problem counts as long as the prompt. Of a writer's text
+    the last token is not read, so the prompt is one token less beside as many tokens as were written.
     """
     passes, tokens = row.calls.get(component, 0), row.forwarded_tokens.get(component, 0)
     prompt = min(row.prompt_tokens, tokens)
+    if component in WRITERS:
+        prompt = max(0, prompt - 1)
     stretched = prompt + stretch * (tokens - prompt)
     if component not in WRITERS:
         return Work(passes, stretched)

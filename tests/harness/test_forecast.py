@@ -91,12 +91,21 @@ def test_a_dearer_model_makes_no_row_faster(made: list[Step], known: Costs, name
     assert known.seconds(row, stretch=2.0) > known.seconds(row)
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), costs)
+def test_stretched_work_is_that_of_longer_steps(lengths: list[int], known: Costs) -> None:
+    """Target-only with every step three times as long, once recorded so and once stretched."""
+    short, long = (solved("s", "p", [Step(k * one, "target") for one in lengths]) for k in (1, 3))
+    assert work(short, "target", 3.0) == work(long, "target")
+    assert known.seconds(short, stretch=3.0) == pytest.approx(known.seconds(long))
+
+
 def test_stretching_leaves_prompts_and_decisions_as_they_are() -> None:
     """Twice as long steps are written by twice as many passes; the router decides as often, the prompt is read once."""
     row = solved(ROUTED, "p", [Step(10), Step(8, "target", 6), Step(4)], "router")
     draft, twice = work(row, "draft"), work(row, "draft", 2.0)
     assert twice.passes == 2 * draft.passes
-    assert twice.tokens - PROMPT == 2 * (draft.tokens - PROMPT)
+    assert twice.tokens - (PROMPT - 1) == 2 * (draft.tokens - (PROMPT - 1))
     assert twice.turns == draft.turns
     assert work(row, "router", 2.0).passes == work(row, "router").passes == 3
 
