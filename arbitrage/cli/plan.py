@@ -74,9 +74,10 @@ def plan(
     and a machine, or from times; without any, for the recorded machine itself.
     """
     from arbitrage.harness.costs import fit_costs
-    from arbitrage.harness.forecast import Setting, Trace, check, forecast
+    from arbitrage.harness.forecast import Setting, check, forecast
     from arbitrage.harness.forecast_report import Planned
     from arbitrage.harness.hardware import Machine
+    from arbitrage.harness.trace import Trace
 
     sizes = {"draft": draft, "target": target, "prm": prm, "router": router}
     times = {"draft": draft_ms, "target": target_ms, "prm": prm_ms, "router": router_ms}

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from arbitrage.harness.costs import Costs, ModelCost
-from arbitrage.harness.forecast import Checked, Forecast, Setting, Trace, size_check
+from arbitrage.harness.forecast import Checked, Forecast, Setting, size_check
 from arbitrage.harness.report import NONE
+from arbitrage.harness.trace import Trace
 from arbitrage.text import one_line
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from arbitrage.errors import RunError
 from arbitrage.harness import statistics
 from arbitrage.harness.costs import Costs, ModelCost, Overhead, components, fit_costs, work
-from arbitrage.harness.forecast import Setting, Trace, check, forecast, size_check
+from arbitrage.harness.forecast import Setting, check, forecast, size_check
 from arbitrage.harness.replay import break_even_rate, solutions
 from arbitrage.harness.rows import Row, RowStatus
+from arbitrage.harness.trace import Trace
 from tests.harness.planned_runs import COSTS, NAMES, PROMPT, Step, recorded, solved, timed, trio
 
 ROUTED = "arbitrage-router (τ=0.5)"
