@@ -14,6 +14,7 @@ from arbitrage.cli.doctor import doctor
 from arbitrage.cli.grade import grade
 from arbitrage.cli.ls import ls
 from arbitrage.cli.models import models
+from arbitrage.cli.plan import plan
 from arbitrage.cli.report import report
 from arbitrage.cli.resume import resume
 from arbitrage.cli.score import score
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, resume, report, compare, score, grade, solve, ls, doctor):
+for command in (bench, sweep, resume, report, compare, plan, score, grade, solve, ls, doctor):
     app.command()(command)
 app.add_typer(models, name="models")
 
