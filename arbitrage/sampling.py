@@ -87,19 +87,11 @@ def draw(law: Probabilities, u: float) -> int:
     return min(token, int(np.flatnonzero(law)[-1]))
 
 
-def choose(row: Logits, sampling: Sampling, rng: np.random.Generator, proposed: int | None = None) -> int:
-    """The next token from one row of logits, shape (vocabulary,).
-
-    A proposed token y is taken with probability p(y), and otherwise one is drawn from p without y: again exactly p.
-    """
+def choose(row: Logits, sampling: Sampling, rng: np.random.Generator) -> int:
+    """The next token from one row of logits, shape (vocabulary,); takes one number of `rng` unless greedy."""
     if sampling.greedy:
         return int(row.argmax())
-    law = probabilities(row, sampling)
-    if proposed is not None and proposed < law.size:
-        if rng.random() < law[proposed]:
-            return proposed
-        law[proposed] = 0.0
-    return draw(law, rng.random())
+    return draw(probabilities(row, sampling), rng.random())
 
 
 class TokenLogprobs:

@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
-from arbitrage.boundary import step_text
-from arbitrage.interfaces import (
-    Capability,
-    LanguageModel,
-    Models,
-    Session,
-    Settings,
-    Stop,
-    StopReason,
-    Strategy,
-    Usage,
-)
+from arbitrage.interfaces import Capability, Models, Stop, StopReason, Strategy, Usage
 from arbitrage.requirements import shares_tokenizer
 from arbitrage.seeding import step_rng
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
+from arbitrage.strategies.writer import LanguageRole, StepWriter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
-
-LanguageRole = Literal[Role.DRAFT, Role.TARGET]
 
 _EMPTY_STEPS_BEFORE_TARGET = 2
 _EMPTY_STEPS_BEFORE_END = 3
@@ -41,6 +29,12 @@ class StepStrategy(Strategy):
 
     requires: frozenset[Role | Capability] = frozenset({Role.DRAFT, Role.TARGET, Capability.REWIND})
     mixes_tokenizers = True
+    reuse: bool = True
+    """Whether the target, asked for its own step, first checks how far the draft's agrees. Changes no text."""
+
+    def __init__(self, reuse: bool = True) -> None:
+        """A strategy with parameters of its own hands `reuse` on; one that never calls this keeps the default."""
+        self.reuse = reuse
 
     @abstractmethod
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -49,7 +43,17 @@ class StepStrategy(Strategy):
     @final
     def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
         """Run the step loop under this strategy's policy."""
-        return write_steps(problem, models, rng, self.policy(problem, models, rng), Role.DRAFT, Role.TARGET)
+        policy = self.policy(problem, models, rng)
+        return write_steps(problem, models, rng, policy, Role.DRAFT, Role.TARGET, reuse=self.reuse)
+
+    def switches(self) -> dict[str, object]:
+        """Parameters of this class that are not at their defaults, for `describe`."""
+        return {} if self.reuse else {"reuse": False}
+
+    def labelled(self, *parts: str) -> str:
+        """The name with `parts` and whatever is switched, for `label`."""
+        shown = [*parts, *(f"{name}={str(value).lower()}" for name, value in self.switches().items())]
+        return f"{self.name} ({', '.join(shown)})" if shown else self.name
 
 
 def write_steps(
@@ -59,6 +63,8 @@ def write_steps(
     policy: Policy,
     writer: LanguageRole,
     fallback: LanguageRole | None,
+    *,
+    reuse: bool = True,
 ) -> Generation:
     """Solve `problem` step by step.
 
@@ -69,45 +75,12 @@ def write_steps(
         policy: decides about the writer's steps.
         writer: who proposes each step.
         fallback: who writes a step instead when the policy escalates; None when it never does.
+        reuse: whether the fallback is given the writer's step as a proposal, if they share a tokenizer.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(policy))
-        loop = _Loop(problem, models, rng, policy, writer, fallback, stack)
+        loop = _Loop(problem, models, rng, policy, writer, fallback, stack, reuse)
         return loop.run()
-
-
-class _Writer:
-    """One model's view of the solution: its session, how much of it is committed, and what it wrote in this step."""
-
-    def __init__(self, model: LanguageModel, role: LanguageRole, prompt: list[int], stack: ExitStack) -> None:
-        self.model = model
-        self.role: LanguageRole = role
-        self.author: Author = "draft" if role is Role.DRAFT else "target"
-        self.session: Session = stack.enter_context(model.open(prompt))
-        self.prompt = len(prompt)
-        self.base = len(prompt)
-        """Tokens of prompt and committed steps, in this model's tokenizer."""
-        self.written = 0
-
-    @property
-    def room(self) -> int:
-        """Tokens that fit after the committed ones."""
-        return self.model.context_length - self.base
-
-    def write(self, stop: Stop, settings: Settings, rng: np.random.Generator) -> WrittenStep:
-        """Write one step after the committed ones."""
-        if len(self.session.ids) > self.base:
-            self.session.rewind(self.base)
-        continuation = self.session.generate(stop, settings.sampling, rng)
-        self.written += len(continuation.ids)
-        return WrittenStep(step_text(self.model.codec.decode(continuation.ids)), continuation)
-
-    def commit(self, ids: Sequence[int]) -> None:
-        """Bring the session to the committed prefix; tokens it did not write are encoded when it next runs."""
-        if tuple(self.session.ids[self.base :]) != tuple(ids):
-            self.session.rewind(self.base)
-            self.session.extend(ids)
-        self.base += len(ids)
 
 
 class _Loop:
@@ -122,6 +95,7 @@ class _Loop:
         writer: LanguageRole,
         fallback: LanguageRole | None,
         stack: ExitStack,
+        reuse: bool,
     ) -> None:
         self.problem, self.rng, self.policy = problem, rng, policy
         self.settings = models.settings
@@ -131,8 +105,9 @@ class _Loop:
         prompt = self.settings.prompt(problem.problem, last)
         # With one tokenizer both read the very same prompt; otherwise each its own, by its own template.
         own = prompt if self.shared else self.settings.prompt(problem.problem, models.language(writer))
-        self.writer = _Writer(models.language(writer), writer, own, stack)
-        self.fallback = _Writer(last, fallback, prompt, stack) if fallback else None
+        self.writer = StepWriter(models.language(writer), writer, own, stack)
+        self.fallback = StepWriter(last, fallback, prompt, stack) if fallback else None
+        self.reuse = reuse and self.shared
         self.writers = [w for w in (self.writer, self.fallback) if w]
         self.texts: list[str] = []
         self.spent = 0
@@ -166,16 +141,18 @@ class _Loop:
         stop = Stop(self._left())
         samples: dict[int, WrittenStep] = {}
 
+        drafted: WrittenStep | None = None
+
         def write_target(sample: int) -> WrittenStep:
             if sample not in samples:
                 assert self.fallback is not None
                 stream = step_rng(self.rng, index, Role.TARGET, sample)
-                samples[sample] = self.fallback.write(stop, self.settings, stream)
+                proposal = drafted.ids if drafted is not None and self.reuse else ()
+                samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
             return samples[sample]
 
         for one in self.writers:
             one.written = 0
-        drafted: WrittenStep | None = None
         if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
             decision = Decision(accept=False)
         else:
@@ -210,6 +187,7 @@ class _Loop:
             time_s=self._seconds_since_last(),
             router_score=decision.router_score,
             unused_target_text=written_by_target.text if written_by_target and step is drafted else None,
+            confirmed=self._confirmed(drafted, written_by_target),
         )
         self.steps.append(record)
         if self.settings.on_step is not None:
@@ -235,6 +213,11 @@ class _Loop:
             fits &= len(ids) <= one.room
             one.commit(ids[: one.room])
         return fits
+
+    def _confirmed(self, drafted: WrittenStep | None, target: WrittenStep | None) -> bool:
+        """Whether the target's step, had before anybody knew the draft's, would have been the draft's."""
+        same_tokens = drafted is not None and target is not None and drafted.ids == target.ids
+        return same_tokens and self.shared and self.settings.sampling.greedy
 
     def _tokens_written(self) -> tuple[int, int]:
         """Tokens that draft and target wrote in this step, kept or not."""

@@ -10,12 +10,13 @@ import pytest
 from scipy.stats import chisquare
 
 from arbitrage.decoding import LogitsSession
+from arbitrage.draft_length import AdaptiveLength, FixedLength, Round, expected_speedup
 from arbitrage.interfaces import Models, Settings, Stop, StopReason, Usage
+from arbitrage.proposals import NgramProposer
 from arbitrage.sampling import Sampling, probabilities
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import SpeculativeModel, TargetOnly, TokenSD, speculate
-from arbitrage.strategies.draft_length import AdaptiveLength, FixedLength, Round, expected_speedup
-from arbitrage.strategies.proposers import DraftProposer, NgramProposer
+from arbitrage.strategies.proposers import DraftProposer
 from arbitrage.testing import END, VOCABULARY, ScriptedModel
 from arbitrage.types import Problem
 
@@ -208,7 +209,7 @@ def test_the_ngram_proposer_continues_the_latest_earlier_occurrence():
     proposer = NgramProposer(longest=3, shortest=2)
 
     def ask(ids, limit=3):
-        return proposer.propose(ids, limit, None, Sampling(), np.random.default_rng(0)).tokens
+        return proposer.propose(ids, 0, limit, None, Sampling(), np.random.default_rng(0)).tokens
 
     assert ask([1, 2, 3, 4, 9, 1, 2, 3, 5, 6, 7, 1, 2, 3]) == (5, 6, 7)
     assert ask([1, 2, 3, 1, 2], limit=2) == (3, 1)
@@ -225,7 +226,7 @@ def test_a_proposal_ends_with_its_step_or_its_sequence():
     proposer = DraftProposer(draft, [65], 0.0)
 
     def ask(ids, boundary):
-        return draft.codec.decode(proposer.propose(ids, 20, boundary, Sampling(), np.random.default_rng(0)).tokens)
+        return draft.codec.decode(proposer.propose(ids, 0, 20, boundary, Sampling(), np.random.default_rng(0)).tokens)
 
     assert ask([65], StepBoundary(draft.codec)) == "ab\n\n"
     assert ask([65], None) == "ab\n\ncd"
@@ -242,8 +243,8 @@ def test_the_draft_follows_any_change_of_the_sequence():
         cut = int(rng.integers(1, len(ids) + 1)) if step % 3 == 0 else len(ids)
         ids = [*ids[:cut], *(int(t) for t in rng.integers(97, 101, size=int(rng.integers(0, 4))))]
         fresh = DraftProposer(model, [97], 0.0)
-        asked = [p.propose(ids, 4, None, Sampling(), rng).tokens for p in (proposer, fresh)]
-        assert asked[0] == asked[1]
+        asked = [p.propose(ids, same, 4, None, Sampling(), rng) for p, same in ((proposer, cut), (fresh, 0))]
+        assert asked[0].tokens == asked[1].tokens
 
 
 def simulate(length, tokens, *, acceptance, draft=0.25, further=0.05, plain=1e-3, seed=0, hiccup=0.0):
