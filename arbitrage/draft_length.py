@@ -133,9 +133,10 @@ class AdaptiveLength(DraftLength):
     tried again after so many plain tokens that all trials together may lose at most one per cent.
     """
 
-    _SETTLING, _SETTLE_EVERY = 12, 512
-    """Plain tokens before the first draft, and again after so many drafting rounds: they tell the time of a plain
-    token. A lone plain pass among drafting rounds does not: it pays for the change."""
+    _SETTLING, _SETTLE_FIRST, _SETTLE_EVERY = 12, 32, 512
+    """Plain tokens before the first draft, and again after so many drafting rounds, twice as many each time up to the
+    last number: they tell the time of a plain token. A lone plain pass among drafting rounds does not: it pays for the
+    change."""
     _LEAST = 0.01
     """Smallest expectation of a cost, so that what is measured can correct it."""
     _STRETCH = 64
@@ -174,7 +175,8 @@ class AdaptiveLength(DraftLength):
         self._lock = threading.RLock()
         # A weak prior: 2 tokens of which 1.5 were kept.
         self._tried, self._kept = 2.0, 1.5
-        self._pause, self._until_settling = 0, self._SETTLE_EVERY
+        self._pause, self._settle_after = 0, self._SETTLE_FIRST
+        self._until_settling = self._settle_after
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
 
     @property
@@ -190,7 +192,8 @@ class AdaptiveLength(DraftLength):
             if self._pause == 0:
                 plain = self._plain.value
                 if self._until_settling <= 0 and self._clocked:
-                    self._pause, self._until_settling = self._SETTLING, self._SETTLE_EVERY
+                    self._pause, self._settle_after = self._SETTLING, min(2 * self._settle_after, self._SETTLE_EVERY)
+                    self._until_settling = self._settle_after
                 elif self._rounds >= self._TRIAL and self._time >= (self._written + self._patience()) * plain:
                     self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
                     self._begin_trial()

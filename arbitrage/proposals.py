@@ -177,11 +177,11 @@ class StepLookup(Proposer):
         self._at = self._found()
 
     def _found(self) -> int | None:
-        """The nearest place behind the newest tokens: after where it was lost if there is one, else before."""
+        """The place behind the newest tokens: the nearest after where it was lost, or else the last one before."""
         if self._index is None:
             self._index = NgramIndex(self._LONGEST, self._SHORTEST)
             self._index.follow(self._step, 0)
         for n in range(len(self._newest), self._SHORTEST - 1, -1):
             if places := self._index.places(self._newest[-n:]):
-                return places[min(bisect_left(places, self._lost), len(places) - 1)]
+                return places[min(bisect_left(places, self._lost + n), len(places) - 1)]
         return None

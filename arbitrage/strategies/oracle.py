@@ -55,7 +55,7 @@ class ArbitrageOracle(StepStrategy):
     name = "arbitrage-oracle"
     requires = StepStrategy.requires | {Role.PRM}
 
-    def __init__(self, threshold: float = 0.0, samples: int = 1, reuse: bool = True) -> None:
+    def __init__(self, threshold: float = 0.0, samples: int = 1, reuse: bool = True, pipeline: bool = False) -> None:
         """Set the bound.
 
         Args:
@@ -63,8 +63,9 @@ class ArbitrageOracle(StepStrategy):
             samples: target steps drawn; s_t is their mean reward and the first one's text is committed. Greedy targets
                 write the same step every time, so there one is drawn.
             reuse: whether the target first checks how far the draft's step agrees with its own.
+            pipeline: whether the draft goes on writing while a step is judged.
         """
-        super().__init__(reuse)
+        super().__init__(reuse, pipeline)
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
         self.threshold, self.samples = threshold, samples

@@ -24,7 +24,9 @@ class ArbitrageRouter(StepStrategy):
     name = "arbitrage-router"
     requires = StepStrategy.requires | {Role.ROUTER}
 
-    def __init__(self, threshold: float | None = None, rate: float | None = None, reuse: bool = True) -> None:
+    def __init__(
+        self, threshold: float | None = None, rate: float | None = None, reuse: bool = True, pipeline: bool = False
+    ) -> None:
         """Choose when to escalate.
 
         Args:
@@ -32,8 +34,9 @@ class ArbitrageRouter(StepStrategy):
                 below 0 is target-only plus overhead.
             rate: instead of a threshold, the share of steps to escalate, by the router's calibration table.
             reuse: whether the target, on escalation, first checks how far the draft's step agrees with its own.
+            pipeline: whether the draft goes on writing while a step is judged.
         """
-        super().__init__(reuse)
+        super().__init__(reuse, pipeline)
         self.cutoff = Cutoff(threshold, rate, DEFAULT_THRESHOLD)
 
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:

@@ -46,9 +46,7 @@ class StepWriter:
         """Write one step after the committed ones; `proposal` is somebody else's version of it, or nothing."""
         if len(self.session.ids) > self.base:
             self.session.rewind(self.base)
-        step = self.go_on(stop, settings, rng, proposal)
-        self.written += len(step.ids)
-        return step
+        return self.count(self.go_on(stop, settings, rng, proposal))
 
     def go_on(
         self, stop: Stop, settings: Settings, rng: np.random.Generator, proposal: Sequence[int] = ()
@@ -57,11 +55,23 @@ class StepWriter:
         continuation = self.session.generate(stop, settings.sampling, rng, proposal)
         return WrittenStep(step_text(self.model.codec.decode(continuation.ids)), continuation)
 
-    def commit(self, ids: Sequence[int]) -> None:
+    def count(self, step: WrittenStep) -> WrittenStep:
+        """Count in `step`, which this writer wrote."""
+        self.written += len(step.ids)
+        return step
+
+    def commit(self, ids: Sequence[int], ahead: bool = False) -> None:
         """Bring the session to the committed prefix; tokens it did not write are encoded when it next runs.
 
         What the session holds already, up to the first difference, stays encoded.
+
+        Args:
+            ids: the committed step.
+            ahead: whether it is this writer's own, and the session is at work on the next one already.
         """
+        if ahead:
+            self.base += len(ids)
+            return
         held = self.session.ids[self.base :]
         common = common_prefix(held, ids)
         if common < len(held):
