@@ -14,19 +14,24 @@ class StepBoundary:
 
     def __init__(self, codec: TextCodec) -> None:
         self._codec = codec
-        self._tail = ""
+        self._piece = codec.piece
+        self._after_newline = False
 
     def push(self, token: int) -> bool:
         """Take the next token of the step; true when its text completes the separator."""
-        text = self._tail + self._codec.piece(token)
-        # Only a run of newlines at the very end can be completed by the next token.
-        self._tail = "\n" if text.endswith("\n") else ""
-        return SEPARATOR in text
+        piece = self._piece(token)
+        if "\n" not in piece:
+            self._after_newline = self._after_newline and not piece
+            return False
+        # Only a newline at the very end can be completed by the next token.
+        ends = SEPARATOR in piece or (self._after_newline and piece[0] == "\n")
+        self._after_newline = piece[-1] == "\n"
+        return ends
 
     def copy(self) -> StepBoundary:
         """An independent follower in the same state, for looking ahead."""
         other = StepBoundary(self._codec)
-        other._tail = self._tail
+        other._after_newline = self._after_newline
         return other
 
 

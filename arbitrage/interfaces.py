@@ -40,6 +40,8 @@ class StopReason(enum.StrEnum):
     """The call's token limit."""
     CONTEXT = "context"
     """The model's context is full."""
+    CANCELLED = "cancelled"
+    """The caller does not want the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Stop:
     """At most this many new tokens (at least 1)."""
     at_separator: bool = True
     """Stop with the first token whose text completes a blank line (the token is kept)."""
+    cancelled: Callable[[], bool] | None = None
+    """Asked after every token: true ends the call there. May be answered by another thread; a session that does not
+    ask is merely later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Continuation:
     """Natural-log probability of each new token under the writing model at temperature 1."""
     reason: StopReason
     proposal_kept: int = 0
-    """Leading tokens of the caller's proposal that were kept."""
+    """Leading tokens of the caller's proposal that were written."""
     drafted: int = 0
     """Tokens proposed by token-level speculation inside this call."""
     drafted_accepted: int = 0

@@ -50,29 +50,40 @@ def probabilities(logits: Logits, sampling: Sampling) -> Probabilities:
     Raises:
         ValueError: a row contains NaN.
     """
-    scores = np.asarray(logits, dtype=np.float64)
-    if np.isnan(scores).any():
+    scores = np.array(logits, dtype=np.float64)
+    best = scores.max(-1, keepdims=True)
+    if np.isnan(best).any():
         raise ValueError("the model produced NaN logits; load it with dtype='float32'")
     if sampling.greedy:
         result: Probabilities = np.zeros_like(scores)
         np.put_along_axis(result, scores.argmax(-1, keepdims=True), 1.0, axis=-1)
         return result
-    scores = (scores - scores.max(-1, keepdims=True)) / sampling.temperature
+    scores -= best
+    scores /= sampling.temperature
     if 0 < sampling.top_k < scores.shape[-1]:
         kept = np.argpartition(scores, -sampling.top_k, axis=-1)[..., -sampling.top_k :]
         mask = np.full(scores.shape, -np.inf)
         np.put_along_axis(mask, kept, 0.0, axis=-1)
-        scores = scores + mask
-    result = np.exp(scores)
+        scores += mask
+    result = np.exp(scores, out=scores)
     result /= result.sum(-1, keepdims=True)
     if sampling.top_p < 1:
-        order = np.argsort(-result, axis=-1, kind="stable")
-        ranked = np.take_along_axis(result, order, axis=-1)
-        # A token stays when the mass before it has not yet reached top_p: the first one always does.
-        ranked[(np.cumsum(ranked, axis=-1) - ranked) >= sampling.top_p] = 0
-        np.put_along_axis(result, order, ranked, axis=-1)
+        for law in result.reshape(-1, result.shape[-1]):
+            _keep_nucleus(law, sampling.top_p)
         result /= result.sum(-1, keepdims=True)
     return result
+
+
+def _keep_nucleus(law: Probabilities, top_p: float) -> None:
+    """Set all but the most likely tokens of `law`, shape (vocabulary,), to 0 once these reach `top_p`."""
+    # The others' mass cannot reach 1 - top_p, so the nucleus is among these: a few of many to sort.
+    likely = np.flatnonzero(law >= (1 - top_p) / (2 * law.size))
+    order = likely[np.argsort(-law[likely], kind="stable")]
+    ranked = law[order]
+    # A token stays when the mass before it has not yet reached top_p: the first one always does.
+    stays = (np.cumsum(ranked) - ranked) < top_p
+    law[:] = 0
+    law[order[stays]] = ranked[stays]
 
 
 def draw(law: Probabilities, u: float) -> int:
@@ -84,22 +95,14 @@ def draw(law: Probabilities, u: float) -> int:
     """
     cumulated = np.cumsum(law)
     token = int(np.searchsorted(cumulated, u * cumulated[-1], side="right"))
-    return min(token, int(np.flatnonzero(law)[-1]))
+    return token if token < law.size else int(np.flatnonzero(law)[-1])
 
 
-def choose(row: Logits, sampling: Sampling, rng: np.random.Generator, proposed: int | None = None) -> int:
-    """The next token from one row of logits, shape (vocabulary,).
-
-    A proposed token y is taken with probability p(y), and otherwise one is drawn from p without y: again exactly p.
-    """
+def choose(row: Logits, sampling: Sampling, rng: np.random.Generator) -> int:
+    """The next token from one row of logits, shape (vocabulary,); takes one number of `rng` unless greedy."""
     if sampling.greedy:
         return int(row.argmax())
-    law = probabilities(row, sampling)
-    if proposed is not None and proposed < law.size:
-        if rng.random() < law[proposed]:
-            return proposed
-        law[proposed] = 0.0
-    return draw(law, rng.random())
+    return draw(probabilities(row, sampling), rng.random())
 
 
 class TokenLogprobs:

@@ -120,6 +120,9 @@ class StepRecord:
     """Router's opinion of the draft's version in [0, 1]; None when nobody asked."""
     unused_target_text: str | None = None
     """The target's version, when it was written and the draft's was committed all the same."""
+    confirmed: bool = False
+    """Greedy decoding: the target was asked, and its own step is the draft's, token for token. Asking it changed
+    nothing."""
 
     @property
     def escalated(self) -> bool:

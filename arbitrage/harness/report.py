@@ -49,7 +49,7 @@ DEFINITIONS = (
     "escalated = steps whose draft was discarded for the target's; routing pays below the break-even rate "
     "1 - d/t - r/(L t) (per-token times d, t of draft and target; time r of a decision; step length L)",
     "waste = escalated steps whose target version was rewarded no better than the draft's / escalated steps with both "
-    "rewards known",
+    "rewards known; with ≥, where no rewards are known: escalated steps that the target wrote again token for token",
     "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token, one "
     "problem at a time, grading not included",
     "square brackets = 95% intervals over problems: accuracy by Wilson, differences by Tango, speed-ups by sign flips "
@@ -326,7 +326,9 @@ def _escalated(comparison: Comparison, result: BenchmarkResult, versus: Versus |
 
 
 def _waste(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
-    return NONE if result.wasted_share is None else f"{result.wasted_share:.0%}"
+    if result.wasted_share is not None:
+        return f"{result.wasted_share:.0%}"
+    return f"≥{result.confirmed_share:.0%}" if result.confirmed_share else NONE
 
 
 def _time(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:

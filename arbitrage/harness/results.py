@@ -155,6 +155,11 @@ class BenchmarkResult:
         )
 
     @property
+    def confirmed_share(self) -> float | None:
+        """Share of escalated steps that a greedy target wrote again token for token: waste, proven without rewards."""
+        return _ratio((step for step in self._steps() if step.escalated), lambda step: step.confirmed, lambda step: 1)
+
+    @property
     def truncated_share(self) -> float | None:
         """Share of solutions cut by the token or step budget; above a few percent the accuracy is about the budget."""
         solved = [row for row in self.rows if not row.failed]
@@ -227,6 +232,7 @@ class BenchmarkResult:
             "target_share": self.target_share,
             "target_token_share": self.target_token_share,
             "wasted_share": self.wasted_share,
+            "confirmed_share": self.confirmed_share,
             "truncated_share": self.truncated_share,
             "time_shares": dict(self.time_shares),
             "overhead_share": self.overhead_share,

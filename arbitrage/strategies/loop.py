@@ -7,30 +7,20 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
-from arbitrage.boundary import step_text
-from arbitrage.interfaces import (
-    Capability,
-    LanguageModel,
-    Models,
-    Session,
-    Settings,
-    Stop,
-    StopReason,
-    Strategy,
-    Usage,
-)
+from arbitrage.interfaces import Capability, Models, Stop, StopReason, Strategy, Usage
 from arbitrage.requirements import shares_tokenizer
 from arbitrage.seeding import step_rng
+from arbitrage.strategies.ahead import Ahead
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
+from arbitrage.strategies.writer import LanguageRole, StepWriter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
-
-LanguageRole = Literal[Role.DRAFT, Role.TARGET]
 
 _EMPTY_STEPS_BEFORE_TARGET = 2
 _EMPTY_STEPS_BEFORE_END = 3
@@ -41,6 +31,14 @@ class StepStrategy(Strategy):
 
     requires: frozenset[Role | Capability] = frozenset({Role.DRAFT, Role.TARGET, Capability.REWIND})
     mixes_tokenizers = True
+    reuse: bool = True
+    """Whether the target, asked for its own step, first checks how far the draft's agrees. Changes no text."""
+    pipeline: bool = False
+    """Whether the draft goes on writing while a step is judged. Changes no text."""
+
+    def __init__(self, reuse: bool = True, pipeline: bool = False) -> None:
+        """A strategy with parameters of its own hands these on; one that never calls this keeps the defaults."""
+        self.reuse, self.pipeline = reuse, pipeline
 
     @abstractmethod
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -49,7 +47,22 @@ class StepStrategy(Strategy):
     @final
     def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
         """Run the step loop under this strategy's policy."""
-        return write_steps(problem, models, rng, self.policy(problem, models, rng), Role.DRAFT, Role.TARGET)
+        policy = self.policy(problem, models, rng)
+        switches = {"reuse": self.reuse, "pipeline": self.pipeline}
+        return write_steps(problem, models, rng, policy, Role.DRAFT, Role.TARGET, **switches)
+
+    def switches(self) -> dict[str, object]:
+        """Parameters of this class that are not at their defaults, for `describe`."""
+        return {
+            name: getattr(self, name)
+            for name in ("reuse", "pipeline")
+            if getattr(self, name) != getattr(StepStrategy, name)
+        }
+
+    def labelled(self, *parts: str) -> str:
+        """The name with `parts` and whatever is switched, for `label`."""
+        shown = [*parts, *(f"{name}={str(value).lower()}" for name, value in self.switches().items())]
+        return f"{self.name} ({', '.join(shown)})" if shown else self.name
 
 
 def write_steps(
@@ -59,6 +72,9 @@ def write_steps(
     policy: Policy,
     writer: LanguageRole,
     fallback: LanguageRole | None,
+    *,
+    reuse: bool = True,
+    pipeline: bool = False,
 ) -> Generation:
     """Solve `problem` step by step.
 
@@ -69,45 +85,16 @@ def write_steps(
         policy: decides about the writer's steps.
         writer: who proposes each step.
         fallback: who writes a step instead when the policy escalates; None when it never does.
+        reuse: whether the fallback is given the writer's step as a proposal, if they share a tokenizer.
+        pipeline: whether the writer goes on, in a thread of its own, while the policy decides. Where the policy
+            escalates, that was in vain. Seconds inside models then overlap, and may exceed the wall clock together.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(policy))
-        loop = _Loop(problem, models, rng, policy, writer, fallback, stack)
+        loop = _Loop(problem, models, rng, policy, writer, fallback, stack, reuse)
+        if pipeline and fallback is not None:
+            loop.pipeline(stack)
         return loop.run()
-
-
-class _Writer:
-    """One model's view of the solution: its session, how much of it is committed, and what it wrote in this step."""
-
-    def __init__(self, model: LanguageModel, role: LanguageRole, prompt: list[int], stack: ExitStack) -> None:
-        self.model = model
-        self.role: LanguageRole = role
-        self.author: Author = "draft" if role is Role.DRAFT else "target"
-        self.session: Session = stack.enter_context(model.open(prompt))
-        self.prompt = len(prompt)
-        self.base = len(prompt)
-        """Tokens of prompt and committed steps, in this model's tokenizer."""
-        self.written = 0
-
-    @property
-    def room(self) -> int:
-        """Tokens that fit after the committed ones."""
-        return self.model.context_length - self.base
-
-    def write(self, stop: Stop, settings: Settings, rng: np.random.Generator) -> WrittenStep:
-        """Write one step after the committed ones."""
-        if len(self.session.ids) > self.base:
-            self.session.rewind(self.base)
-        continuation = self.session.generate(stop, settings.sampling, rng)
-        self.written += len(continuation.ids)
-        return WrittenStep(step_text(self.model.codec.decode(continuation.ids)), continuation)
-
-    def commit(self, ids: Sequence[int]) -> None:
-        """Bring the session to the committed prefix; tokens it did not write are encoded when it next runs."""
-        if tuple(self.session.ids[self.base :]) != tuple(ids):
-            self.session.rewind(self.base)
-            self.session.extend(ids)
-        self.base += len(ids)
 
 
 class _Loop:
@@ -122,6 +109,7 @@ class _Loop:
         writer: LanguageRole,
         fallback: LanguageRole | None,
         stack: ExitStack,
+        reuse: bool,
     ) -> None:
         self.problem, self.rng, self.policy = problem, rng, policy
         self.settings = models.settings
@@ -131,8 +119,9 @@ class _Loop:
         prompt = self.settings.prompt(problem.problem, last)
         # With one tokenizer both read the very same prompt; otherwise each its own, by its own template.
         own = prompt if self.shared else self.settings.prompt(problem.problem, models.language(writer))
-        self.writer = _Writer(models.language(writer), writer, own, stack)
-        self.fallback = _Writer(last, fallback, prompt, stack) if fallback else None
+        self.writer = StepWriter(models.language(writer), writer, own, stack)
+        self.fallback = StepWriter(last, fallback, prompt, stack) if fallback else None
+        self.reuse = reuse and self.shared
         self.writers = [w for w in (self.writer, self.fallback) if w]
         self.texts: list[str] = []
         self.spent = 0
@@ -141,6 +130,14 @@ class _Loop:
         self.empty = 0
         self.seconds: Mapping[str, float] = {}
         """Spent inside model calls up to the last committed step, by role."""
+        self.executor: Executor | None = None
+        self.ahead: Ahead | None = None
+        """The writer's next step, on the assumption that the newest one is accepted."""
+
+    def pipeline(self, stack: ExitStack) -> None:
+        """Write ahead from now on, until `stack` is closed."""
+        self.executor = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(self._drop_ahead)
 
     def run(self) -> Generation:
         while (reason := self._step()) is None:
@@ -166,21 +163,26 @@ class _Loop:
         stop = Stop(self._left())
         samples: dict[int, WrittenStep] = {}
 
+        drafted: WrittenStep | None = None
+
         def write_target(sample: int) -> WrittenStep:
             if sample not in samples:
                 assert self.fallback is not None
                 stream = step_rng(self.rng, index, Role.TARGET, sample)
-                samples[sample] = self.fallback.write(stop, self.settings, stream)
+                proposal = drafted.ids if drafted is not None and self.reuse else ()
+                samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
             return samples[sample]
 
         for one in self.writers:
             one.written = 0
-        drafted: WrittenStep | None = None
         if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
             decision = Decision(accept=False)
         else:
-            drafted = self.writer.write(stop, self.settings, step_rng(self.rng, index, self.writer.role))
+            drafted = self._draft(index, stop)
+            self._write_ahead(index, drafted)
             decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
+            if not decision.accept:
+                self._drop_ahead()
         if decision.accept and drafted is not None:
             step, author = drafted, self.writer.author
         else:
@@ -210,21 +212,56 @@ class _Loop:
             time_s=self._seconds_since_last(),
             router_score=decision.router_score,
             unused_target_text=written_by_target.text if written_by_target and step is drafted else None,
+            confirmed=self._confirmed(drafted, written_by_target),
         )
         self.steps.append(record)
         if self.settings.on_step is not None:
             self.settings.on_step(self.problem, record)
-        return self._end(step) if fits else EndReason.MAX_TOKENS
+        return self._end(step, self._left(), self.empty, len(self.steps)) if fits else EndReason.MAX_TOKENS
+
+    def _draft(self, index: int, stop: Stop) -> WrittenStep:
+        """The writer's version of the step: what it wrote ahead, if it was told the same then."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and ahead.stop == stop:
+            return ahead.take()
+        if ahead is not None:
+            ahead.drop()
+        return self.writer.write(stop, self.settings, step_rng(self.rng, index, self.writer.role))
+
+    def _write_ahead(self, index: int, drafted: WrittenStep) -> None:
+        """Have the writer go on as if `drafted` were accepted, unless the solution or the draft's turn ends with it."""
+        empty = 0 if drafted.text.strip() else self.empty + 1
+        if self.executor is None or empty >= _EMPTY_STEPS_BEFORE_TARGET:
+            return
+        left = self._left_after(drafted)
+        if self._end(drafted, left, empty, index + 1) is None:
+            stream = step_rng(self.rng, index + 1, self.writer.role)
+            self.ahead = Ahead(self.executor, self.writer, Stop(left), self.settings, stream)
+
+    def _drop_ahead(self) -> None:
+        """Stop writing ahead; the writer takes back what it wrote when it next commits."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None:
+            ahead.drop()
 
     def _left(self) -> int:
         """Tokens that the solution may still have."""
         return min(self.settings.max_tokens - self.spent, *(w.room for w in self.writers))
 
+    def _left_after(self, drafted: WrittenStep) -> int:
+        """Tokens that it may still have once the writer's step is committed."""
+        text = "" if self.shared else self.writer.model.codec.decode(drafted.ids)
+        rooms = (
+            w.room - len(drafted.ids if self.shared or w is self.writer else w.model.codec.encode(text))
+            for w in self.writers
+        )
+        return min(self.settings.max_tokens - self.spent - len(drafted.ids), *rooms)
+
     def _commit(self, step: WrittenStep, author: Author) -> bool:
         """Take `step` into every session; false when the re-encoded text does not fit into one of them."""
         if self.shared:
             for one in self.writers:
-                one.commit(step.ids)
+                one.commit(step.ids, self._runs_ahead(one))
             return True
         writer = next(w for w in self.writers if w.author == author)
         text = writer.model.codec.decode(step.ids)
@@ -233,24 +270,40 @@ class _Loop:
         for one in self.writers:
             ids = step.ids if one is writer else one.model.codec.encode(text)
             fits &= len(ids) <= one.room
-            one.commit(ids[: one.room])
+            one.commit(ids[: one.room], self._runs_ahead(one))
         return fits
+
+    def _runs_ahead(self, writer: StepWriter) -> bool:
+        return writer is self.writer and self.ahead is not None
+
+    def _confirmed(self, drafted: WrittenStep | None, target: WrittenStep | None) -> bool:
+        """Whether the target's step, had before anybody knew the draft's, would have been the draft's."""
+        same_tokens = drafted is not None and target is not None and drafted.ids == target.ids
+        return same_tokens and self.shared and self.settings.sampling.greedy
 
     def _tokens_written(self) -> tuple[int, int]:
         """Tokens that draft and target wrote in this step, kept or not."""
         written = {w.role: w.written for w in self.writers}
         return written.get(Role.DRAFT, 0), written.get(Role.TARGET, 0)
 
-    def _end(self, step: WrittenStep) -> EndReason | None:
+    def _end(self, step: WrittenStep, left: int, empty: int, steps: int) -> EndReason | None:
+        """Why the solution ends with `step`, or None.
+
+        Args:
+            step: the newest one.
+            left: tokens that may follow it.
+            empty: how many empty steps in a row it ends.
+            steps: how many there are with it.
+        """
         if step.continuation.reason is StopReason.EOS:
             return EndReason.EOS
         if self.settings.answer_stop and has_boxed_answer(step.text):
             return EndReason.ANSWER
-        if self._left() < 1:
+        if left < 1:
             return EndReason.MAX_TOKENS
-        if self.empty >= _EMPTY_STEPS_BEFORE_END:
+        if empty >= _EMPTY_STEPS_BEFORE_END:
             return EndReason.STALLED
-        if len(self.steps) >= self.settings.max_steps:
+        if steps >= self.settings.max_steps:
             return EndReason.MAX_STEPS
         return None
 

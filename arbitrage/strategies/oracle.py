@@ -19,16 +19,27 @@ class _BetterOfTwo(Policy):
     def __init__(self, prm: StepScorer, problem: Problem, threshold: float, samples: int) -> None:
         self._session = prm.open(problem.problem)
         self._threshold, self._samples = threshold, samples
+        self._candidate: str | None = None
 
     def decide(self, context: StepContext) -> Decision:
-        s_d = self._session.score(context.drafted.text, "draft")
-        targets = [context.target_step(k) for k in range(self._samples)]
-        s_t = fmean(self._session.score(step.text, "target") for step in targets)
+        drafted = context.drafted.text
+        s_d = self._score(drafted, "draft")
+        targets = [context.target_step(k).text for k in range(self._samples)]
+        # The very same text has the very same reward.
+        s_t = fmean(s_d if step == drafted else self._score(step, "target") for step in targets)
         advantage = s_t - s_d
         return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=s_t)
 
+    def _score(self, step: str, author: Author) -> float:
+        self._candidate = step
+        return self._session.score(step, author)
+
     def committed(self, step: str, author: Author) -> None:
-        self._session.append(step, author)
+        if self._candidate == step:
+            self._session.commit()
+        else:
+            self._session.append(step, author)
+        self._candidate = None
 
     def usage(self) -> Mapping[Role, Usage]:
         return {Role.PRM: self._session.usage}
@@ -44,14 +55,17 @@ class ArbitrageOracle(StepStrategy):
     name = "arbitrage-oracle"
     requires = StepStrategy.requires | {Role.PRM}
 
-    def __init__(self, threshold: float = 0.0, samples: int = 1) -> None:
+    def __init__(self, threshold: float = 0.0, samples: int = 1, reuse: bool = True, pipeline: bool = False) -> None:
         """Set the bound.
 
         Args:
             threshold: advantage above which the target's step is committed.
             samples: target steps drawn; s_t is their mean reward and the first one's text is committed. Greedy targets
                 write the same step every time, so there one is drawn.
+            reuse: whether the target first checks how far the draft's step agrees with its own.
+            pipeline: whether the draft goes on writing while a step is judged.
         """
+        super().__init__(reuse, pipeline)
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
         self.threshold, self.samples = threshold, samples
@@ -63,11 +77,11 @@ class ArbitrageOracle(StepStrategy):
 
     def describe(self) -> dict[str, object]:
         """Name and parameters."""
-        return {"name": self.name, "threshold": self.threshold, "samples": self.samples}
+        return {"name": self.name, "threshold": self.threshold, "samples": self.samples, **self.switches()}
 
     @property
     def label(self) -> str:
         """Name, with what differs from the default."""
         parts = [f"τ={self.threshold:g}"] if self.threshold else []
         parts += [f"m={self.samples}"] if self.samples > 1 else []
-        return f"{self.name} ({', '.join(parts)})" if parts else self.name
+        return self.labelled(*parts)

@@ -29,8 +29,15 @@ class RandomRoute(StepStrategy):
 
     name = "random-route"
 
-    def __init__(self, rate: float = 0.3) -> None:
-        """Set the share of steps to escalate, in [0, 1]."""
+    def __init__(self, rate: float = 0.3, reuse: bool = True, pipeline: bool = False) -> None:
+        """Choose how often to escalate.
+
+        Args:
+            rate: share of steps to escalate, in [0, 1].
+            reuse: whether the target, on escalation, first checks how far the draft's step agrees with its own.
+            pipeline: whether the draft goes on writing while a step is judged.
+        """
+        super().__init__(reuse, pipeline)
         self.rate = check_rate(rate)
 
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -38,10 +45,10 @@ class RandomRoute(StepStrategy):
         return _Coin(self.rate)
 
     def describe(self) -> dict[str, object]:
-        """Name and rate."""
-        return {"name": self.name, "rate": self.rate}
+        """Name and parameters."""
+        return {"name": self.name, "rate": self.rate, **self.switches()}
 
     @property
     def label(self) -> str:
         """Name and rate."""
-        return f"{self.name} (rate={self.rate:g})"
+        return self.labelled(f"rate={self.rate:g}")

@@ -24,14 +24,19 @@ class ArbitrageRouter(StepStrategy):
     name = "arbitrage-router"
     requires = StepStrategy.requires | {Role.ROUTER}
 
-    def __init__(self, threshold: float | None = None, rate: float | None = None) -> None:
+    def __init__(
+        self, threshold: float | None = None, rate: float | None = None, reuse: bool = True, pipeline: bool = False
+    ) -> None:
         """Choose when to escalate.
 
         Args:
             threshold: largest score that keeps the draft's step (0.5 when neither argument is given); 1 is draft-only,
                 below 0 is target-only plus overhead.
             rate: instead of a threshold, the share of steps to escalate, by the router's calibration table.
+            reuse: whether the target, on escalation, first checks how far the draft's step agrees with its own.
+            pipeline: whether the draft goes on writing while a step is judged.
         """
+        super().__init__(reuse, pipeline)
         self.cutoff = Cutoff(threshold, rate, DEFAULT_THRESHOLD)
 
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -42,9 +47,9 @@ class ArbitrageRouter(StepStrategy):
 
     def describe(self) -> dict[str, object]:
         """Name and parameters."""
-        return {"name": self.name, **self.cutoff.describe()}
+        return {"name": self.name, **self.cutoff.describe(), **self.switches()}
 
     @property
     def label(self) -> str:
         """Name and threshold or rate."""
-        return f"{self.name} ({self.cutoff.label})"
+        return self.labelled(self.cutoff.label)

@@ -35,8 +35,11 @@ class ScoredPolicy(Policy):
         return Decision(self._accepts(score), score=score, **asked)
 
     def committed(self, step: str, author: Author) -> None:
-        """Keep the scored candidate if it is what was committed; otherwise take the new step in unscored."""
-        if author == "draft" and self._candidate == step:
+        """Keep the scored candidate if it is what was committed; otherwise take the new step in unscored.
+
+        To a PRM a step is its text, whoever wrote it; a router may read who did.
+        """
+        if self._candidate == step and (author == "draft" or self._role is Role.PRM):
             self._session.commit()
         else:
             self._session.append(step, author)

@@ -7,8 +7,9 @@ from typing import final
 import numpy as np
 
 from arbitrage.interfaces import Models, Strategy
-from arbitrage.strategies.loop import LanguageRole, write_steps
+from arbitrage.strategies.loop import write_steps
 from arbitrage.strategies.policy import Decision, Policy, StepContext
+from arbitrage.strategies.writer import LanguageRole
 from arbitrage.types import Generation, Problem, Role
 
 

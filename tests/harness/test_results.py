@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from arbitrage.errors import RunError
 from arbitrage.harness.comparison import Comparison, Versus, load_comparison
+from arbitrage.harness.report import markdown_table
 from arbitrage.harness.results import BenchmarkResult, LatencySummary
 from arbitrage.harness.rows import Row, RowStatus, checked, row_from_json, row_to_json, step_from_json, steps_to_json
 from arbitrage.types import EndReason, StepRecord
@@ -174,6 +175,26 @@ def test_waste_counts_escalations_that_gained_nothing() -> None:
     steps = (escalated(1, 0.5, 0.5), escalated(1, 0.5, 0.4), escalated(1, 0.5, 0.6), escalated(1, 0.5), draft())
     assert result(row(steps=steps)).wasted_share == 2 / 3
     assert result(row(steps=(escalated(),))).wasted_share is None
+
+
+def test_escalations_that_are_proven_to_have_changed_nothing_need_no_reward() -> None:
+    """Confirmed over escalated steps; the table shows them as a bound until rewards are known."""
+    same = dataclasses.replace(escalated(), confirmed=True)
+    found = result(row(steps=(same, escalated(), escalated(), escalated(), draft(confirmed=True))))
+    assert found.confirmed_share == found.summary()["confirmed_share"] == 1 / 4
+    assert found.wasted_share is None
+    assert "≥25%" in markdown_table(Comparison.of(found))
+    assert result(row(steps=(draft(),))).confirmed_share is None
+    known = dataclasses.replace(same, draft_reward=0.5, target_reward=0.5)
+    assert "| 100% |" in markdown_table(Comparison.of(result(row(steps=(known,)))))
+
+
+def test_steps_written_before_a_field_existed_are_read() -> None:
+    """A line without `confirmed` is a step that nobody proved anything about; the field survives the way to disk."""
+    line = steps_to_json(row(steps=(dataclasses.replace(escalated(), confirmed=True),)))
+    assert step_from_json(line, "here").record.confirmed
+    older = {name: value for name, value in json.loads(line).items() if name != "confirmed"}
+    assert not step_from_json(json.dumps(older).encode(), "here").record.confirmed
 
 
 def test_time_shares_and_overhead_add_up_to_one() -> None:

@@ -10,36 +10,18 @@ import pytest
 from scipy.stats import chisquare
 
 from arbitrage.decoding import LogitsSession
+from arbitrage.draft_length import AdaptiveLength, FixedLength, Round, expected_speedup
 from arbitrage.interfaces import Models, Settings, Stop, StopReason, Usage
+from arbitrage.proposals import NgramProposer
 from arbitrage.sampling import Sampling, probabilities
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import SpeculativeModel, TargetOnly, TokenSD, speculate
-from arbitrage.strategies.draft_length import AdaptiveLength, FixedLength, Round, expected_speedup
-from arbitrage.strategies.proposers import DraftProposer, NgramProposer
+from arbitrage.strategies.proposers import DraftProposer
 from arbitrage.testing import END, VOCABULARY, ScriptedModel
 from arbitrage.types import Problem
+from tests.table_model import TableModel
 
 PROBLEM = Problem("p", "What is 1+1?", ("2",))
-
-
-class TableModel(ScriptedModel):
-    """A random but fixed language model: logits depend on the last `order` tokens only."""
-
-    def __init__(self, seed: int, vocabulary: int = 6, order: int = 2, mix=None) -> None:
-        super().__init__([""], name=f"table{seed}", context_length=600)
-        self._random, self._size, self._order, self._mix = seed, vocabulary, order, mix
-
-    def row(self, written):
-        tail = written[-self._order :]
-        rng = np.random.default_rng([self._random, *map(ord, tail)])
-        row = np.full(VOCABULARY, -np.inf, dtype=np.float32)
-        letters = [ord("a") + i for i in range(self._size - 2)]
-        row[[*letters, ord("\n"), END]] = rng.normal(0, 1.5, self._size)
-        row[END] -= 3
-        if self._mix is not None:
-            other = self._mix.row(written)
-            row = np.where(np.isfinite(row), 0.3 * row + 0.7 * other, row).astype(np.float32)
-        return row
 
 
 def pair(seed):
@@ -60,6 +42,8 @@ STRATEGIES = [
     TokenSD(),
     TokenSD(proposer="ngram"),
     TokenSD(gamma=3, proposer="ngram"),
+    TokenSD(proposer="mixed"),
+    TokenSD(gamma=3, proposer="mixed"),
 ]
 
 
@@ -100,13 +84,14 @@ def joint_law(model, prompt, depth, sampling):
 
 
 @pytest.mark.parametrize("gamma", [1, 3])
-@pytest.mark.parametrize("proposer", ["draft", "ngram"])
+@pytest.mark.parametrize("proposer", ["draft", "ngram", "mixed"])
 @pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.7, top_k=3), Sampling(1.3, top_p=0.8)], ids=str)
 def test_sampled_output_has_the_targets_law(gamma, proposer, sampling):
     """The first three tokens of 4000 runs pass a chi-square test against the enumerated law (false alarm 1e-4)."""
     target = TableModel(7, vocabulary=4)
     draft = TableModel(8, vocabulary=4)
-    model = speculate(target, draft if proposer == "draft" else None, gamma=gamma, min_confidence=0.3)
+    helper = None if proposer == "ngram" else draft
+    model = speculate(target, helper, gamma=gamma, min_confidence=0.3, lookup=proposer == "mixed")
     rng = np.random.default_rng(3)
     prompt = [ord("a"), ord("b"), ord("a"), ord("b")]
     counts = Counter()
@@ -208,7 +193,7 @@ def test_the_ngram_proposer_continues_the_latest_earlier_occurrence():
     proposer = NgramProposer(longest=3, shortest=2)
 
     def ask(ids, limit=3):
-        return proposer.propose(ids, limit, None, Sampling(), np.random.default_rng(0)).tokens
+        return proposer.propose(ids, 0, limit, None, Sampling(), np.random.default_rng(0)).tokens
 
     assert ask([1, 2, 3, 4, 9, 1, 2, 3, 5, 6, 7, 1, 2, 3]) == (5, 6, 7)
     assert ask([1, 2, 3, 1, 2], limit=2) == (3, 1)
@@ -225,7 +210,7 @@ def test_a_proposal_ends_with_its_step_or_its_sequence():
     proposer = DraftProposer(draft, [65], 0.0)
 
     def ask(ids, boundary):
-        return draft.codec.decode(proposer.propose(ids, 20, boundary, Sampling(), np.random.default_rng(0)).tokens)
+        return draft.codec.decode(proposer.propose(ids, 0, 20, boundary, Sampling(), np.random.default_rng(0)).tokens)
 
     assert ask([65], StepBoundary(draft.codec)) == "ab\n\n"
     assert ask([65], None) == "ab\n\ncd"
@@ -242,8 +227,8 @@ def test_the_draft_follows_any_change_of_the_sequence():
         cut = int(rng.integers(1, len(ids) + 1)) if step % 3 == 0 else len(ids)
         ids = [*ids[:cut], *(int(t) for t in rng.integers(97, 101, size=int(rng.integers(0, 4))))]
         fresh = DraftProposer(model, [97], 0.0)
-        asked = [p.propose(ids, 4, None, Sampling(), rng).tokens for p in (proposer, fresh)]
-        assert asked[0] == asked[1]
+        asked = [p.propose(ids, same, 4, None, Sampling(), rng) for p, same in ((proposer, cut), (fresh, 0))]
+        assert asked[0].tokens == asked[1].tokens
 
 
 def simulate(length, tokens, *, acceptance, draft=0.25, further=0.05, plain=1e-3, seed=0, hiccup=0.0):
@@ -325,6 +310,49 @@ def test_looking_up_costs_no_pause():
         found = length.next() if i % 50 < 5 else 0
         length.observe(Round(found, found, 0, 0, 1.0 + 0.05 * found, 1e-5))
     assert asked > 250
+
+
+def test_what_a_pass_reads_besides_is_not_charged_to_the_draft():
+    """A prompt in the same pass teaches acceptance alone; a step leaves the draft its share of the pass."""
+    length = AdaptiveLength(cost_ratio=0.0)
+    length.observe_plain(12, 12.0)
+    length.observe(Round(4, 4, 0, 0, target_seconds=50.0, draft_seconds=0.0, catch_up=400))
+    assert length.acceptance > 0.9
+    assert length.plain() == 0
+    for _ in range(60):
+        length.observe(Round(4, 4, 0, 0, target_seconds=3.4, draft_seconds=0.0, catch_up=8))
+    # Twelve tokens more than a plain pass took 2.4 plain passes longer: 0.2 each, 0.8 for the drafted four.
+    length.observe_plain(12, 12.0)
+    assert length.speedup() == pytest.approx(9 / (1 + 8 * 0.2), rel=0.05)
+
+
+def test_a_trial_forgives_a_draft_that_reads_its_prompt_first():
+    """A first round that costs ten plain tokens ends no trial that gains afterwards, and no useless one goes on."""
+    useful, useless = AdaptiveLength(), AdaptiveLength()
+    for length, kept in ((useful, 4), (useless, 0)):
+        length.observe_plain(12, 12.0)
+        length.observe(Round(4, kept, 4, 40, target_seconds=1.2, draft_seconds=10.0))
+        for _ in range(8):
+            if not length.plain():
+                length.observe(Round(4, kept, 4, 4, target_seconds=1.2, draft_seconds=1.0))
+    assert useful.plain() == 0
+    assert useless.plain() > 0
+
+
+@pytest.mark.parametrize("repeats", [True, False], ids=["text repeats", "text does not"])
+def test_mixed_proposals_look_up_what_repeats_and_draft_the_rest(repeats):
+    """Where the text repeats itself the draft model is run less than alone; else little is lost."""
+    text = "one and two, " * 12 if repeats else "the quick brown fox jumps over a lazy dog while 9 wizards vex Bq"
+    calls = {}
+    for proposer in ("draft", "mixed"):
+        draft, target = ScriptedModel([text]), ScriptedModel([text])
+        generation = write(TokenSD(gamma=4, proposer=proposer), draft, target, max_tokens=400)
+        assert generation.text == text
+        calls[proposer] = (generation.calls["draft"], generation.calls["target"])
+    if repeats:
+        assert calls["mixed"][0] < calls["draft"][0] / 3
+    else:
+        assert calls["mixed"][1] <= calls["draft"][1] + 3
 
 
 def test_expected_speedup_is_the_papers_formula():

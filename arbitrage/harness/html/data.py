@@ -93,14 +93,14 @@ def saved_s(step: StepRecord, target_s: float | None) -> float | None:
 
 
 def wasted(row: Row) -> bool:
-    """Whether an escalation of this row brought nothing: the target's version was rewarded no better."""
-    return any(
-        step.escalated
-        and step.draft_reward is not None
-        and step.target_reward is not None
-        and step.target_reward <= step.draft_reward
-        for step in row.steps
-    )
+    """Whether an escalation of this row brought nothing: the target's version is the same, or rewarded no better."""
+    return any(step.escalated and (step.confirmed or _rewarded_no_better(step)) for step in row.steps)
+
+
+def _rewarded_no_better(step: StepRecord) -> bool:
+    if step.draft_reward is None or step.target_reward is None:
+        return False
+    return step.target_reward <= step.draft_reward
 
 
 def _rows_by_problem(comparison: Comparison) -> dict[str, list[Row]]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbitrage.probability import accepts, residual, verify
 from arbitrage.sampling import Probabilities, Sampling, draw, probabilities
-from arbitrage.strategies.probability import accepts, residual, verify, verify_fixed
 
 
 @st.composite
@@ -114,31 +114,6 @@ def test_a_round_of_two_has_the_joint_law_of_the_target():
     law = sequence_law(p_of, q_of, 2, 3, verify)
     wanted = np.array([[p_of(())[a] * p_of((a,))[b] for b in range(3)] for a in range(3)])
     np.testing.assert_allclose(law, wanted, atol=1e-12)
-
-
-@given(law_pairs(), st.data())
-def test_a_fixed_proposal_leaves_the_target_law_unchanged(pq, data):
-    """Keeping a proposed token y with p(y), else drawing from p without y, is p for every y."""
-    p, _ = pq
-    y = data.draw(st.integers(0, p.size - 1))
-    point = np.zeros_like(p)
-    point[y] = 1
-    out = p[y] * point + (1 - p[y]) * residual(p, point)
-    np.testing.assert_allclose(out, p, atol=1e-12)
-    kept, _ = verify_fixed(np.stack([p, p]), [y], [0.999999999, 0.5])
-    assert kept == int(p[y] == 1)
-    kept, _ = verify_fixed(np.stack([p, p]), [y], [0.0, 0.5])
-    assert kept == int(p[y] > 0)
-
-
-def test_the_usual_rule_is_biased_for_a_selected_proposal():
-    """A step that was selected by being rejected must not be checked by min(1, p/q); the fixed rule must be used."""
-    p, q = np.array([0.5, 0.5]), np.array([0.5, 0.5])
-    # A judge rejects the draft's step exactly when it is token 1: the proposal is always 1.
-    usual = np.array([1 - min(1, p[1] / q[1]), min(1, p[1] / q[1])])
-    fixed = np.array([1 - p[1], p[1]])
-    assert np.abs(usual - p).max() == 0.5
-    np.testing.assert_allclose(fixed, p)
 
 
 def test_residual_of_equal_laws_is_the_law_and_bad_input_is_refused():

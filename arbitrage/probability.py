@@ -62,23 +62,3 @@ def verify(p: Probabilities, q: Probabilities, drafted: Sequence[int], uniforms:
         if not accepts(p[i], q[i], token, uniforms[i]):
             return i, draw(residual(p[i], q[i]), uniforms[-1])
     return len(drafted), draw(p[len(drafted)], uniforms[-1])
-
-
-def verify_fixed(p: Probabilities, proposed: Sequence[int], uniforms: Sequence[float]) -> tuple[int, int]:
-    """Check tokens that were not drawn from a known law, such as a rejected draft step or an n-gram match.
-
-    Token y in place i is kept with probability p_i(y); otherwise the next token is drawn from p_i with y removed. The
-    output law is exactly p whatever the proposal is and however it was selected; min(1, p/q) would be biased for a
-    step that stands here because it was rejected.
-
-    Args:
-        p: target probabilities, shape (n + 1, vocabulary).
-        proposed: n tokens.
-        uniforms: n + 1 uniform numbers in [0, 1).
-
-    Returns:
-        (number of proposed tokens kept, the token that follows them).
-    """
-    point = np.zeros((len(proposed), p.shape[-1]))
-    point[np.arange(len(proposed)), list(proposed)] = 1.0
-    return verify(p, point, proposed, uniforms)

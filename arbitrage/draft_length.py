@@ -11,6 +11,7 @@ whose passes are bound by overhead) to t (a large one bound by arithmetic), and 
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
@@ -45,10 +46,13 @@ class Round:
     """Of the target's pass and its check."""
     draft_seconds: float
     """Of the proposer."""
+    catch_up: int = 0
+    """Tokens that the target's pass encoded besides the drafted ones and the one before them: a prompt, or steps that
+    the target had not read yet."""
 
 
 class DraftLength(ABC):
-    """Chooses the draft length (gamma) of each round."""
+    """Chooses the draft length (gamma) of each round. Sequences in several threads may share one."""
 
     @abstractmethod
     def plain(self) -> int:
@@ -57,6 +61,10 @@ class DraftLength(ABC):
     @abstractmethod
     def next(self) -> int:
         """Tokens to draft in the coming round, at least 1."""
+
+    @abstractmethod
+    def speedup(self) -> float:
+        """What drafting that many is expected to gain over plain decoding: the factor of the module's formula."""
 
     @abstractmethod
     def observe(self, done: Round) -> None:
@@ -83,6 +91,10 @@ class FixedLength(DraftLength):
     def next(self) -> int:
         """The fixed length."""
         return self._length
+
+    def speedup(self) -> float:
+        """Drafts unasked, so nothing is expected to be better."""
+        return float("inf")
 
     def observe(self, done: Round) -> None:
         """Nothing to learn."""
@@ -116,22 +128,28 @@ class AdaptiveLength(DraftLength):
 
     Two questions, answered apart. *How long* a draft should be comes from the formula above with fading averages of
     acceptance, s and d. *Whether* to draft is decided by what happened, not by the formula: when the time per written
-    token of the latest drafting rounds is not below that of a plain token, decoding goes on plainly. Drafting is tried
-    again after so many plain tokens that all trials together may lose at most one per cent.
+    token of the latest drafting rounds is not below that of a plain token, decoding goes on plainly. A trial that has
+    only begun may lag behind by a few tokens: the draft has to read the prompt first, and clocks stutter. Drafting is
+    tried again after so many plain tokens that all trials together may lose at most one per cent.
     """
 
-    _SETTLING, _SETTLE_EVERY = 12, 512
-    """Plain tokens before the first draft, and again after so many drafting rounds: they tell the time of a plain
-    token. A lone plain pass among drafting rounds does not: it pays for the change."""
+    _SETTLING, _SETTLE_FIRST, _SETTLE_EVERY = 12, 32, 512
+    """Plain tokens before the first draft, and again after so many drafting rounds, twice as many each time up to the
+    last number: they tell the time of a plain token. A lone plain pass among drafting rounds does not: it pays for the
+    change."""
     _LEAST = 0.01
     """Smallest expectation of a cost, so that what is measured can correct it."""
     _STRETCH = 64
     """Most plain tokens at once."""
-    _TRIAL = 4
-    """Drafting rounds before they are judged."""
+    _TRIAL, _TRIED = 4, 24
+    """Drafting rounds before they are judged, and before they are judged without patience."""
+    _PATIENCE = 16
+    """Plain tokens by which a trial may lag behind."""
     _LOSS = 0.01
     """The share of plain decoding's time that trials may lose."""
     _LONGEST_PAUSE = 16384
+    _MOSTLY_CATCH_UP = 8
+    """Tokens to catch up with for each drafted one, above which the time of a pass is left out."""
     _USUAL_CATCH_UP = 2
     """Tokens that the draft has not seen after a drafting round: its last suggestion and the target's own token."""
     _FADING = 0.97
@@ -154,9 +172,11 @@ class AdaptiveLength(DraftLength):
         self._cost_ratio, self._verify_cost, self._clocked = cost_ratio, verify_cost, clocked
         self._plain: _Average | None = None if clocked else _Average(1.0)
         self._draft, self._further = _Average(cost_ratio), _Average(verify_cost)
+        self._lock = threading.RLock()
         # A weak prior: 2 tokens of which 1.5 were kept.
         self._tried, self._kept = 2.0, 1.5
-        self._pause, self._until_settling = 0, self._SETTLE_EVERY
+        self._pause, self._settle_after = 0, self._SETTLE_FIRST
+        self._until_settling = self._settle_after
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
 
     @property
@@ -166,26 +186,46 @@ class AdaptiveLength(DraftLength):
 
     def plain(self) -> int:
         """What is left of the current pause."""
-        if self._plain is None:
-            return self._SETTLING
-        if self._pause == 0:
-            plain = self._plain.value
-            if self._until_settling <= 0 and self._clocked:
-                self._pause, self._until_settling = self._SETTLING, self._SETTLE_EVERY
-            elif self._rounds >= self._TRIAL and self._time >= self._written * plain:
-                self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
-                self._begin_trial()
-        return min(self._pause, self._STRETCH)
+        with self._lock:
+            if self._plain is None:
+                return self._SETTLING
+            if self._pause == 0:
+                plain = self._plain.value
+                if self._until_settling <= 0 and self._clocked:
+                    self._pause, self._settle_after = self._SETTLING, min(2 * self._settle_after, self._SETTLE_EVERY)
+                    self._until_settling = self._settle_after
+                elif self._rounds >= self._TRIAL and self._time >= (self._written + self._patience()) * plain:
+                    self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
+                    self._begin_trial()
+            return min(self._pause, self._STRETCH)
 
     def next(self) -> int:
         """The length with the best expected speed-up."""
-        plain = 1.0 if self._plain is None else self._plain.value
-        draft, further = self._draft.value / plain, self._further.value / plain
-        lengths = range(1, self._longest + 1)
-        return max(lengths, key=lambda n: expected_speedup(self.acceptance, n, draft, further))
+        return self._best()[1]
+
+    def speedup(self) -> float:
+        """Under what was seen so far."""
+        return self._best()[0]
+
+    def _best(self) -> tuple[float, int]:
+        """The best expected speed-up and the shortest draft that reaches it."""
+        with self._lock:
+            plain = 1.0 if self._plain is None else self._plain.value
+            draft, further, acceptance = self._draft.value / plain, self._further.value / plain, self.acceptance
+        best, length = expected_speedup(acceptance, 1, draft, further), 1
+        while length < self._longest:  # as a function of the length it has one peak
+            longer = expected_speedup(acceptance, length + 1, draft, further)
+            if longer <= best:
+                break
+            best, length = longer, length + 1
+        return best, length
 
     def observe_plain(self, tokens: int, seconds: float | None) -> None:
         """Learn the time of a plain token from a stretch of them."""
+        with self._lock:
+            self._observe_plain(tokens, seconds)
+
+    def _observe_plain(self, tokens: int, seconds: float | None) -> None:
         self._pause = max(0, self._pause - tokens)
         if not self._clocked or seconds is None or tokens < self._SETTLING // 2:
             return
@@ -199,31 +239,46 @@ class AdaptiveLength(DraftLength):
 
     def observe(self, done: Round) -> None:
         """Learn from a round. Tokens behind the first rejected one were never tried."""
+        with self._lock:
+            self._observe(done)
+
+    def _observe(self, done: Round) -> None:
         if self._plain is None:
             return
+        plain, written = self._plain.value, done.accepted + 1
+        self._learn_acceptance(done)
         if self._clocked:
+            if done.catch_up > self._MOSTLY_CATCH_UP * max(1, done.drafted):
+                return  # a prompt: its time says nothing of checking
             pass_time, draft_time = done.target_seconds, done.draft_seconds
+            if done.catch_up:  # would have been read in any case: only the drafted tokens' share counts
+                share = done.drafted / (done.drafted + done.catch_up)
+                pass_time = plain + max(0.0, pass_time - plain) * share
         else:
             pass_time, draft_time = 1 + self._verify_cost * done.drafted, self._cost_ratio * done.draft_passes
-        plain, written = self._plain.value, done.accepted + 1
-        self._loss += pass_time + draft_time - written * plain
         catching_up = done.draft_tokens > done.draft_passes + self._USUAL_CATCH_UP
-        if catching_up:  # paid once, it says nothing about going on
-            draft_time = done.draft_passes * self._draft.value
-        usual_draft, usual_pass = max(1, done.drafted) * self._draft.value, plain + done.drafted * self._further.value
+        # Reading many tokens at once takes no longer than drafting as many.
+        longest_draft = done.draft_tokens if catching_up else _CLIP * max(1, done.drafted)
+        usual_pass = plain + done.drafted * self._further.value
+        spent = min(pass_time, _CLIP * usual_pass) + min(draft_time, longest_draft * self._draft.value)
         self._rounds += 1
         self._until_settling -= 1
-        spent = min(pass_time, _CLIP * usual_pass) + min(draft_time, _CLIP * usual_draft)
+        self._loss += spent - written * plain
         self._time = self._FADING * self._time + spent
         self._written = self._FADING * self._written + written
         if done.drafted:
             self._further.add(max(0.0, pass_time - plain) / done.drafted)
             if not catching_up:
                 self._draft.add(draft_time / done.drafted)
-            tried = min(done.accepted + 1, done.drafted)
-            fade = self._FADING**tried
-            self._tried = self._tried * fade + tried
-            self._kept = self._kept * fade + done.accepted
+
+    def _learn_acceptance(self, done: Round) -> None:
+        tried = min(done.accepted + 1, done.drafted)
+        fade = self._FADING**tried
+        self._tried = self._tried * fade + tried
+        self._kept = self._kept * fade + done.accepted
+
+    def _patience(self) -> int:
+        return self._PATIENCE if self._rounds < self._TRIED else 0
 
     def _begin_trial(self) -> None:
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0

@@ -1,0 +1,41 @@
+"""The next step, written in the background while the newest one is being judged (pipelining).
+
+The writer's session belongs to the background from `Ahead(...)` until `take()` or `drop()`.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from arbitrage.interfaces import Settings, Stop
+from arbitrage.strategies.policy import WrittenStep
+from arbitrage.strategies.writer import StepWriter
+
+
+@final
+class Ahead:
+    """One step that may turn out not to be wanted."""
+
+    def __init__(
+        self, executor: Executor, writer: StepWriter, stop: Stop, settings: Settings, rng: np.random.Generator
+    ) -> None:
+        """Have `writer` write on behind whatever its session holds."""
+        self.stop = stop
+        self._writer = writer
+        self._unwanted = threading.Event()
+        asking = replace(stop, cancelled=self._unwanted.is_set)
+        self._step = executor.submit(writer.go_on, asking, settings, rng)
+
+    def take(self) -> WrittenStep:
+        """The step, once it is finished; it counts as written."""
+        return self._writer.count(self._step.result())
+
+    def drop(self) -> None:
+        """Stop writing. The session holds some tokens too many, for its owner to take back."""
+        self._unwanted.set()
+        self._step.result()
