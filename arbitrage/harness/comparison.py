@@ -261,8 +261,9 @@ def load_comparison(path: str | os.PathLike[str]) -> Comparison:
     if not isinstance(strategies, dict) or not isinstance(planned, int):
         raise RunError(f"{folder / run_folder.MANIFEST} lists no strategies or rows; it is not a manifest of a run")
     rows = run_folder.read_rows(folder)
-    rows.sort(key=lambda row: row.repeat)
     warm_ups, problems = run_folder.read_warm_ups(folder), run_folder.read_problems(folder)
+    places = {problem: place for place, problem in enumerate(problems)}
+    rows.sort(key=lambda row: (row.repeat, places.get(row.problem_id, 0)))  # of several at once, any may end first
     scores = run_folder.read_scores(folder)
     unscored = {row.key: row for row in rows if row.key in scores}
     shown = [scores[row.key].applied(row) if row.key in scores else row for row in rows]
