@@ -83,8 +83,8 @@ def definitions(comparison: Comparison) -> list[str]:
         f"{comparison.concurrency} problems are solved at once, waiting for each other included, grading not: it "
         "compares with no latency of another number at once",
         "throughput = tokens (problems) of a strategy / seconds in which the machine was busy with them; its ratio is "
-        "the strategy's problems per second / target-only's, on those that both solved; in work = problems at a time, "
-        "on average",
+        "the strategy's problems per second / target-only's, on those that both solved (at matched accuracy: read as "
+        "speed-ups are); in work = problems at a time, on average",
     )
     return [text for one in DEFINITIONS for text in (several if one is ONE_AT_A_TIME else (one,))]
 
