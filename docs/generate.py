@@ -76,8 +76,8 @@ FILES: tuple[tuple[str, str, tuple[Part, ...]], ...] = (
     ),
     (
         "rows.jsonl",
-        "One line for each strategy, problem and repeat, in the order in which they ended. One at a time, it is on disk "
-        "before the next problem begins.",
+        "One line for each strategy, problem and repeat, in the order in which they ended. It is on disk before the "
+        "next one is made, unless several are made at once.",
         (
             Part(
                 "arbitrage.harness.rows:Row",
