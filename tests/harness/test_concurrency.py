@@ -106,7 +106,7 @@ def run(*strategies: str | Strategy, models: Models | None = None, **options: An
 
 
 def timeless(comparison: Comparison) -> list[Row]:
-    """Rows without what clocks said."""
+    """Rows without what clocks said, and without how much work it took: measured times may choose that."""
     return [
         replace(
             row,
@@ -114,6 +114,8 @@ def timeless(comparison: Comparison) -> list[Row]:
             share_s=None,
             started_at="",
             time_s={},
+            calls={},
+            forwarded_tokens={},
             steps=tuple(replace(step, latency_s=0.0, time_s={}) for step in row.steps),
         )
         for result in comparison.values()
