@@ -73,7 +73,10 @@ def register_datasets(register: Register) -> None:
 
 @hookspec
 def step_decided(event: StepDecided) -> None:
-    """Watch: a step was committed. Called in the middle of a timed solution, so be quick."""
+    """Watch: a step was committed. Called in the middle of a timed solution, so be quick.
+
+    Where several problems are solved at once it is called soon after, by the same thread as `problem_finished`.
+    """
 
 
 @hookspec

@@ -299,7 +299,7 @@ class Settings:
     system: str = ""
     """System message; empty sends none."""
     on_step: Callable[[Problem, StepRecord], None] | None = None
-    """Called with every committed step as it comes."""
+    """Called with every committed step as it comes; in a run, by one thread at a time."""
 
     def prompt(self, problem: str, model: LanguageModel) -> list[int]:
         """Prompt ids that ask `model` for a solution of `problem` (a statement)."""

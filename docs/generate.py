@@ -76,7 +76,8 @@ FILES: tuple[tuple[str, str, tuple[Part, ...]], ...] = (
     ),
     (
         "rows.jsonl",
-        "One line for each strategy, problem and repeat. It is on disk before the next problem begins.",
+        "One line for each strategy, problem and repeat, in the order in which they ended. It is on disk before the "
+        "next one is made, unless several are made at once.",
         (
             Part(
                 "arbitrage.harness.rows:Row",
@@ -168,12 +169,14 @@ def summary() -> str:
     for key in BenchmarkResult("none", ()).summary():
         meaning = _SUMMARY.get(key) or inspect.getdoc(getattr(BenchmarkResult, key))
         rows.append((f"`{key}`", _one_line(meaning or "")))
+    throughput = _part(Part("arbitrage.harness.results:Throughput"))
     versus = _part(Part("arbitrage.harness.comparison:Versus"))
     estimate = _part(Part("arbitrage.harness.statistics:Estimate"))
     curve, point, reading = (_part(Part(f"arbitrage.harness.curves:{name}")) for name in ("Curve", "Point", "Reading"))
     return (
         f"{_table(('key', 'meaning'), rows)}\n\n`results.json` adds to each strategy:\n\n"
         f"{_table(('key', 'meaning'), [(f'`{key}`', meaning) for key, meaning in RESULTS_ADD.items()])}\n\n"
+        f"### `throughput`\n\n{throughput}\n\n"
         f"### `versus_target_only`\n\n{versus}\n\n### Each estimate\n\n{estimate}\n\n"
         "`curves` and `readings` are empty unless methods were run at several escalation rates.\n\n"
         f"### Each of `curves`\n\n{curve}\n\n### Each of `points`\n\n{point}\n\n### Each of `readings`\n\n{reading}"
@@ -195,6 +198,7 @@ _SUMMARY = {
     "latency_median_s": "Median latency of the solved rows.",
     "latency_p90_s": "90 % quantile of the latency of the solved rows.",
     "tokens_per_s": "Committed tokens of all rows over their summed latency.",
+    "throughput": "What was done a second; null where problems were solved one at a time.",
     "tokens": "Committed tokens of all rows.",
     "steps": "Committed steps of all rows.",
     "warm_up_s": "Latencies of the warm-ups.",

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.decoding import LogitsSession
+from arbitrage.decoding import LogitsSession, common_prefix
 from arbitrage.errors import CapabilityError, ContextOverflowError
 from arbitrage.interfaces import INSTRUCTION, Capability, Continuation, LanguageModel, Stop, TextCodec, Usage
 from arbitrage.sampling import Logits, Sampling
@@ -43,12 +43,6 @@ class KVCache(Protocol):
 
     def close(self) -> None:
         """Free the memory."""
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens are the same."""
-    shorter = min(len(a), len(b))
-    return next((i for i in range(shorter) if a[i] != b[i]), shorter)
 
 
 class CachedSequence:

@@ -30,7 +30,7 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare runs, or the strategies of one run: accuracy, latency, texts and flipped problems, with intervals."""
+    """Compare runs, or the strategies of one run: accuracy, latency, throughput, texts, flips, with intervals."""
     from arbitrage.harness.contrast import Condition, compare_runs
 
     try:
@@ -63,6 +63,8 @@ def _show(contrast: Contrast) -> None:
     )
     if contrast.latency_ratio is not None:
         typer.echo(f"  latency: {contrast.latency_ratio.shown('.3f')} times as long")
+    if contrast.throughput_ratio is not None:
+        typer.echo(f"  throughput: {contrast.throughput_ratio.shown('.3f')} times as many problems per second")
     if contrast.same_text is not None:
         parted = (
             ""

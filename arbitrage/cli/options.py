@@ -70,6 +70,14 @@ Data = Annotated[
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="How often each problem is solved by each strategy.")]
 WarmUp = Annotated[int, typer.Option(min=0, help="Problems solved before the measured ones, by each strategy.")]
+Concurrency = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=512,
+        help="How many problems are solved at once: the same rows and more throughput; latencies are then under load.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for rows, manifest, table and plot; default: runs/<time>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder --out.")]
 Config = Annotated[
@@ -132,9 +140,9 @@ def folder(values: Mapping[str, Any]) -> Path:
 def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """What `run_comparison` takes, but for strategies and folder."""
     budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop", "instruction", "system")
-    same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "draft", "target", "prm", "router", "threads")
+    same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "concurrency", "threads")
     return {
-        **{name: values[name] for name in same},
+        **{name: values[name] for name in (*same, "draft", "target", "prm", "router")},
         "dataset_path": values["data"],
         "settings": settings(**{name: values[name] for name in budget}),
         "dtype": None if values["dtype"] is None else Dtype(values["dtype"]).value,

@@ -39,6 +39,7 @@ def sweep(
     seed: options.Seed = 0,
     repeats: options.Repeats = 1,
     warmup: options.WarmUp = 2,
+    concurrency: options.Concurrency = 1,
     max_tokens: options.MaxTokens = 4096,
     max_steps: options.MaxSteps = 100,
     temperature: options.Temperature = 0.0,

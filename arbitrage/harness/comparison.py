@@ -50,6 +50,9 @@ class Versus:
     """Geometric mean of the problems' own speed-ups."""
     identical_share: float | None
     """Share of solutions that equal the baseline's token for token."""
+    throughput_ratio: Estimate | None = None
+    """Our problems per second over the baseline's, on those that both solved; None where all were solved one at a
+    time, so that `speed_up` says it."""
 
     @classmethod
     def of(cls, ours: Iterable[Row], baseline: Iterable[Row]) -> Versus | None:
@@ -70,6 +73,7 @@ class Versus:
             median_speed_up=_speed_up(timed, "median"),
             geometric_speed_up=_speed_up(timed, "geometric"),
             identical_share=_identical(timed),
+            throughput_ratio=_throughput_ratio(timed),
         )
 
 
@@ -149,6 +153,11 @@ class Comparison(Mapping[str, BenchmarkResult]):
 
     def __len__(self) -> int:
         return len(self.results)
+
+    @property
+    def concurrency(self) -> int:
+        """How many problems were solved at once."""
+        return max((result.concurrency for result in self.results.values()), default=1)
 
     @property
     def mixed_tokenizers(self) -> bool:
@@ -252,8 +261,9 @@ def load_comparison(path: str | os.PathLike[str]) -> Comparison:
     if not isinstance(strategies, dict) or not isinstance(planned, int):
         raise RunError(f"{folder / run_folder.MANIFEST} lists no strategies or rows; it is not a manifest of a run")
     rows = run_folder.read_rows(folder)
-    rows.sort(key=lambda row: row.repeat)
     warm_ups, problems = run_folder.read_warm_ups(folder), run_folder.read_problems(folder)
+    places = {problem: place for place, problem in enumerate(problems)}
+    rows.sort(key=lambda row: (row.repeat, places.get(row.problem_id, 0)))  # of several at once, any may end first
     scores = run_folder.read_scores(folder)
     unscored = {row.key: row for row in rows if row.key in scores}
     shown = [scores[row.key].applied(row) if row.key in scores else row for row in rows]
@@ -266,6 +276,16 @@ def _speed_up(pairs: list[tuple[Row, Row]], of: statistics.Centre) -> Estimate |
         return None
     groups = problem_groups(row for row, _ in pairs)
     return statistics.ratio([base.latency_s for _, base in pairs], [row.latency_s for row, _ in pairs], groups, of=of)
+
+
+def _throughput_ratio(pairs: list[tuple[Row, Row]]) -> Estimate | None:
+    """Each problem weighs with what it took of the machine."""
+    if all(row.share_s is None for pair in pairs for row in pair):
+        return None
+    if any(row.machine_s <= 0 for pair in pairs for row in pair):
+        return None
+    groups = problem_groups(row for row, _ in pairs)
+    return statistics.ratio([base.machine_s for _, base in pairs], [row.machine_s for row, _ in pairs], groups)
 
 
 def _identical(pairs: list[tuple[Row, Row]]) -> float | None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arbitrage.errors import ArbitrageError
 from arbitrage.harness.comparison import BASELINE
+from arbitrage.harness.crew import MOST_AT_ONCE
 from arbitrage.harness.run_folder import write_whole
 
 CONFIG = "config.yaml"
@@ -45,6 +46,8 @@ class RunConfig(BaseModel):
     """How often each problem is solved by each strategy."""
     warmup: int | None = Field(default=None, ge=0)
     """Problems solved before the measured ones."""
+    concurrency: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
+    """How many problems are solved at once."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Token budget of a solution."""
     max_steps: int | None = Field(default=None, ge=1)
@@ -145,6 +148,7 @@ def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         "seed": identity["seed"],
         "repeats": identity["repeats"],
         "warmup": request["warmup"],
+        "concurrency": identity.get("concurrency"),
         **{name: settings[name] for name in ("max_tokens", "max_steps")},
         **settings["sampling"],
         **{name: settings[name] for name in ("answer_stop", "instruction", "system")},

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class Contrast:
     """Exact two-sided p-value for equal accuracy."""
     latency_ratio: Estimate | None
     """Mean latency of the second over the first's; None when no problem was solved by both."""
+    throughput_ratio: Estimate | None
+    """Problems per second of the second over the first's; None where both solved one problem at a time."""
     same_text: float | None
     """Share of solutions that are the same token for token."""
     first_divergence: float | None
@@ -99,6 +102,8 @@ def compare_runs(paths: Sequence[str | os.PathLike[str]], against: str | None = 
 class Condition:
     """Something that measurements can show, such as `latency_ratio>1.05`."""
 
+    QUANTITIES: ClassVar = ("latency_ratio", "throughput_ratio", "accuracy_difference")
+
     text: str
     quantity: str
     sign: str
@@ -106,16 +111,16 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read `latency_ratio` or `accuracy_difference`, `<`, `<=`, `>` or `>=`, and a number.
+        """Read one of `QUANTITIES`, `<`, `<=`, `>` or `>=`, and a number.
 
         Raises:
             ValueError: it is not such a condition.
         """
         match = _CONDITION.fullmatch(text)
-        if match is None or match[1] not in ("latency_ratio", "accuracy_difference"):
+        if match is None or match[1] not in cls.QUANTITIES:
             raise ValueError(
-                f"cannot read {text!r}; write latency_ratio or accuracy_difference, a sign and a number, e.g. "
-                "'latency_ratio>1.05' or 'accuracy_difference<-0.02'"
+                f"cannot read {text!r}; write {', '.join(cls.QUANTITIES[:-1])} or {cls.QUANTITIES[-1]}, a sign and a "
+                "number, e.g. 'latency_ratio>1.05' or 'accuracy_difference<-0.02'"
             )
         return cls(text, match[1], match[2], float(match[3]))
 
@@ -149,6 +154,7 @@ def _contrast(
         accuracy_difference=versus.accuracy_difference,
         mcnemar_p=versus.mcnemar_p,
         latency_ratio=None if reverse is None else reverse.speed_up,
+        throughput_ratio=versus.throughput_ratio,
         same_text=versus.identical_share,
         first_divergence=float(np.median(parted)) if parted else None,
         flips=tuple(
@@ -167,6 +173,14 @@ def _divergence(a: Row, b: Row) -> int | None:
     return next((place for place, (x, y) in enumerate(together) if x != y), shorter)
 
 
+def _told(identity: Mapping[str, Any], key: str) -> object:
+    """A part of the identity, without how many sequences the models were prepared for."""
+    found = identity.get(key)
+    if key != "models" or not isinstance(found, Mapping):
+        return found
+    return {role: {fact: value for fact, value in model.items() if fact != "sessions"} for role, model in found.items()}
+
+
 def _differences(first: Comparison, second: Comparison) -> tuple[str, ...]:
     """What else than the strategies differs between two runs."""
     notes = []
@@ -178,8 +192,13 @@ def _differences(first: Comparison, second: Comparison) -> tuple[str, ...]:
         ("grader", "the answers were graded by different versions: run `arbitrage grade --write` on both"),
         ("versions", "package versions differ"),
     ):
-        if one.get(key) != other.get(key):
+        if _told(one, key) != _told(other, key):
             notes.append(words)
+    if first.concurrency != second.concurrency:
+        notes.append(
+            f"{first.concurrency} and {second.concurrency} problems at once: the latencies are under different load; "
+            "compare throughput, and look at the texts: other batches round differently"
+        )
     machines = [run.manifest.get("sessions", [{}])[-1].get("machine", {}) for run in (first, second)]
     keys = ("cpu", "available_cores", "accelerators", "threads")
     if any(machines[0].get(key) != machines[1].get(key) for key in keys):

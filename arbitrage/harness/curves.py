@@ -60,6 +60,8 @@ class Curve:
 
 
 Unit = Literal["times", "points", "share"]
+Kind = Literal["latency", "machine"]
+"""Seconds from a row's start to its end, or those that fall to it where several are in work at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Sweep:
         return [self._index(label) for label in self._members[name]]
 
     def _speed_ups(self) -> list[Reading]:
-        """Latency of the reference over the curve's where both are as accurate."""
+        """Seconds of the reference over the curve's where both are as accurate: of latency, then of the machine."""
         swept = {label for labels in self._members.values() for label in labels}
         beside = (*BOUNDS, "draft-only")
         singles = [
@@ -165,11 +167,15 @@ class Sweep:
         ]
         pairs = [(name, other, self._places(name), self._places(other)) for name, other in self._pairs()]
         pairs += [(name, label, self._places(name), single) for name in self._members for label, single in singles]
+        kinds: list[tuple[str, Kind]] = [("speed-up at matched accuracy", "latency")]
+        if self._comparison.concurrency > 1:
+            kinds.append(("throughput ratio at matched accuracy", "machine"))
         found = []
-        for name, other, ours, theirs in pairs:
-            for words, level in self._levels(ours, theirs):
-                estimate = self._speed_up(ours, theirs, level)
-                found.append(Reading("speed-up at matched accuracy", words, name, other, "times", estimate))
+        for quantity, kind in kinds:
+            for name, other, ours, theirs in pairs:
+                for words, level in self._levels(ours, theirs):
+                    estimate = self._speed_up(ours, theirs, level, kind)
+                    found.append(Reading(quantity, words, name, other, "times", estimate))
         return found
 
     def _levels(self, ours: list[int], theirs: list[int]) -> list[tuple[str, Level]]:
@@ -187,10 +193,10 @@ class Sweep:
                 levels.append((words, partial(_less, target, below)))
         return levels
 
-    def _speed_up(self, ours: list[int], theirs: list[int], level: Level) -> Estimate:
+    def _speed_up(self, ours: list[int], theirs: list[int], level: Level, kind: Kind) -> Estimate:
         def ratio(seen: _Seen) -> Floats:
             wanted = level(seen)
-            return seen.latency_at(wanted, theirs) / seen.latency_at(wanted, ours)
+            return seen.seconds_at(wanted, theirs, kind) / seen.seconds_at(wanted, ours, kind)
 
         return self._estimate(ratio)
 
@@ -263,15 +269,20 @@ class _Seen:
     accuracy: Floats
     latency: Floats
     """Mean seconds."""
+    machine: Floats
+    """Mean seconds of the machine: the same unless several problems were solved at once."""
     acceptance: Floats
 
-    def latency_at(self, accuracy: Floats, members: list[int]) -> Floats:
+    def seconds_at(self, accuracy: Floats, members: list[int], kind: Kind) -> Floats:
         """Seconds of the curve through `members` at the lowest rate that is this accurate; NaN where none is.
 
         The place is found by accuracy alone: the least seconds of all places that are accurate enough would be those of
         the luckiest of many noisy rates.
         """
-        accuracies, seconds = self.accuracy[:, members], self.latency[:, members]
+        accuracies, seconds = (
+            self.accuracy[:, members],
+            (self.latency if kind == "latency" else self.machine)[:, members],
+        )
         reached = accuracies >= accuracy[:, None] - 1e-12
         first = reached.argmax(axis=1)
         lines, before = np.arange(len(first)), np.maximum(first - 1, 0)
@@ -333,8 +344,8 @@ class _World:
         ids = dict.fromkeys(row.problem_id for result in results for row in result.rows)
         places = {problem: place for place, problem in enumerate(ids)}
         self.problems = len(places)
-        empty: Floats = np.zeros((6, len(results), len(places)))
-        self._right, self._seconds, self._accepted, self._rows, self._solved, self._steps = empty
+        empty: Floats = np.zeros((7, len(results), len(places)))
+        self._right, self._seconds, self._machine, self._accepted, self._rows, self._solved, self._steps = empty
         for k, result in enumerate(results):
             for row in result.rows:
                 at = k, places[row.problem_id]
@@ -342,12 +353,14 @@ class _World:
                 self._rows[at] += 1
                 if not row.failed:
                     self._seconds[at] += row.latency_s
+                    self._machine[at] += row.machine_s
                     self._solved[at] += 1
                 accepted, steps = _accepted(row)
                 self._accepted[at] += accepted
                 self._steps[at] += steps
         self._solved *= (self._solved > 0).all(axis=0)  # seconds are compared where all have some
         self._seconds *= self._solved > 0
+        self._machine *= self._solved > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             self._right = np.where(self._rows > 0, self._right / self._rows, 0.0)
         self._known = (self._rows > 0).astype(np.float64)
@@ -358,6 +371,7 @@ class _World:
             return _Seen(
                 accuracy=(weights @ self._right.T) / (weights @ self._known.T),
                 latency=(weights @ self._seconds.T) / (weights @ self._solved.T),
+                machine=(weights @ self._machine.T) / (weights @ self._solved.T),
                 acceptance=(weights @ self._accepted.T) / (weights @ self._steps.T),
             )
 

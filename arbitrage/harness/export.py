@@ -94,6 +94,8 @@ def _results(run: Comparison) -> Iterator[Record]:
         told = result.summary()
         line: Record = {key: value for key, value in told.items() if not isinstance(value, dict | list)}
         line |= _flat("accuracy", result.accuracy_interval) | _flat("latency_mean_s", result.latency_interval)
+        if result.concurrency > 1 and result.throughput is not None:
+            line |= {f"throughput_{name}": value for name, value in dataclasses.asdict(result.throughput).items()}
         line |= {f"time_share_{name}": share for name, share in result.time_shares.items()}
         line |= {f"status_{status}": count for status, count in result.statuses.items()}
         versus = run.versus(label)
@@ -107,7 +109,7 @@ def _results(run: Comparison) -> Iterator[Record]:
         yield line
 
 
-_TIMES = ("latency", "speed_up", "tokens_per_s", "time_share", "overhead", "break_even")
+_TIMES = ("latency", "speed_up", "tokens_per_s", "throughput", "time_share", "overhead", "break_even")
 """In the names of columns that a bound has no value for: its time is not a method's."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arbitrage.errors import RunError
+from arbitrage.harness.crew import MOST_AT_ONCE
 
 Facts = dict[str, Any]
 
@@ -32,6 +33,8 @@ class Identity(_Part):
     """Name, hash of the problems that are solved, and how many they are."""
     seed: int | None = None
     repeats: int | None = None
+    concurrency: int = Field(default=1, ge=1, le=MOST_AT_ONCE)
+    """How many problems were solved at once; absent for one at a time."""
     prompt_sha256: dict[str, str] = {}
     """Hash of the first problem's prompt as token ids, for draft and target."""
     grader: str | None = None

@@ -6,6 +6,7 @@ Knows names and facts; solves nothing and writes nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
 from arbitrage.harness.comparison import BASELINE, DIFFERENT_TOKENIZERS
+from arbitrage.harness.crew import MOST_AT_ONCE
 from arbitrage.harness.datasets import Dataset, is_name, load_dataset
 from arbitrage.harness.grading.verdict import GRADER
 from arbitrage.harness.rows import Key
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 Strategies = str | Strategy | Sequence[str | Strategy] | Mapping[str, str | Strategy]
 """One strategy or several, by name (`rsd`, `rsd:threshold=0.5`) or as objects; a mapping gives them labels."""
+
+_BLOCK = 8
+"""Problems that a strategy solves in a row, for each that it solves at once: at the end of a block fewer are left."""
 
 DatasetLike = str | os.PathLike[str] | Dataset | Sequence[Problem]
 
@@ -61,19 +66,29 @@ class Plan:
     seed: int
     repeats: int
     warm_up: int
+    concurrency: int = 1
+    """How many problems are solved at once."""
 
-    def jobs(self) -> Iterator[Job]:
-        """All rows, interleaved: each problem by all strategies before the next one.
+    def stretches(self) -> Iterator[list[Job]]:
+        """All rows, interleaved: each block of problems by all strategies before the next one.
 
-        In which order is dealt out by chance, anew for each problem: drift, warm caches and other load hit all alike,
-        and what an interval takes for granted, that equal strategies might as well have been swapped, is true even
-        where a disturbance lasts for several problems. A fixed rotation does not give that (`benchmarks/aa.py`).
+        A stretch is what one strategy solves without another in between: one problem, or where several are solved at
+        once, a block of many, so that they overlap with those of the same strategy only.
+
+        In which order the strategies come is dealt out by chance, anew for each block: drift, warm caches and other
+        load hit all alike, and what an interval takes for granted, that equal strategies might as well have been
+        swapped, is true even where a disturbance lasts for several problems. A fixed rotation does not give that
+        (`benchmarks/aa.py`).
         """
         labels = list(self.strategies)
         for repeat in range(self.repeats):
-            for problem in self.dataset:
-                for place in order_rng(self.seed, problem.id, repeat).permutation(len(labels)):
-                    yield Job(labels[place], problem, repeat)
+            for block in self._blocks(self.dataset.problems):
+                for place in order_rng(self.seed, block[0].id, repeat).permutation(len(labels)):
+                    yield [Job(labels[place], problem, repeat) for problem in block]
+
+    def jobs(self) -> Iterator[Job]:
+        """All rows in the order of the stretches."""
+        return itertools.chain.from_iterable(self.stretches())
 
     def keys(self) -> list[Key]:
         """Keys of all rows: repeat by repeat, problem by problem, strategies in the order given."""
@@ -84,12 +99,19 @@ class Plan:
             for label in self.strategies
         ]
 
-    def warm_up_jobs(self) -> Iterator[Job]:
-        """Solutions to make before measuring, on problems outside the measured set where there are any."""
+    def warm_up_stretches(self) -> Iterator[list[Job]]:
+        """Solutions to make before measuring, on problems outside the measured set where there are any.
+
+        Each strategy is at least once as busy as it will be: it solves `concurrency` problems, if any at all.
+        """
         source = self.dataset.spare or self.dataset.problems
-        for problem in source[: self.warm_up]:
+        for block in self._blocks(source[: max(self.warm_up, self.concurrency) if self.warm_up else 0]):
             for label in self.strategies:
-                yield Job(label, problem, 0)
+                yield [Job(label, problem, 0) for problem in block]
+
+    def _blocks(self, problems: Sequence[Problem]) -> Iterator[Sequence[Problem]]:
+        size = 1 if self.concurrency == 1 else _BLOCK * self.concurrency
+        return (problems[start : start + size] for start in range(0, len(problems), size))
 
 
 def make_plan(
@@ -102,6 +124,7 @@ def make_plan(
     seed: int,
     repeats: int,
     warm_up: int,
+    concurrency: int,
     baseline: bool,
     settings: Settings | None,
     overrides: Mapping[str, object],
@@ -110,11 +133,13 @@ def make_plan(
     """Resolve names, load data and models, and check that every strategy can run. See `runner.run_comparison`.
 
     Raises:
-        ValueError: repeats, warm_up or a setting is out of range.
+        ValueError: repeats, warm_up, concurrency or a setting is out of range.
         ArbitrageError: something cannot be found, loaded, or does what a strategy needs.
     """
     if repeats < 1 or warm_up < 0 or seed < 0:
         raise ValueError(f"need repeats >= 1, warmup >= 0 and seed >= 0, not {repeats}, {warm_up} and {seed}")
+    if not 1 <= concurrency <= MOST_AT_ONCE:
+        raise ValueError(f"concurrency must be within 1..{MOST_AT_ONCE}, not {concurrency}")
     chosen = resolve_strategies(strategies)
     data = resolve_dataset(dataset, dataset_path, limit)
     if baseline and not any(strategy.name == BASELINE for strategy in chosen.values()):
@@ -124,13 +149,13 @@ def make_plan(
         added = next(iter(chosen))
     else:
         added = None
-    models = _models(backend, chosen.values(), model_options)
+    models = _models(backend, chosen.values(), model_options, concurrency)
     if added is not None and models.target is None:
         del chosen[added]
     models = models.with_settings(merge_settings(settings or models.settings, overrides))
     for strategy in chosen.values():
         check_requirements(strategy, models)
-    return Plan(chosen, models, data, seed, repeats, warm_up)
+    return Plan(chosen, models, data, seed, repeats, warm_up, concurrency)
 
 
 def resolve_strategies(strategies: Strategies) -> dict[str, Strategy]:
@@ -206,6 +231,7 @@ def make_manifest(
             "dataset": {"name": data.name, "sha256": data.sha256, "problems": len(data)},
             "seed": plan.seed,
             "repeats": plan.repeats,
+            **({"concurrency": plan.concurrency} if plan.concurrency > 1 else {}),
             "prompt_sha256": _prompt_hashes(plan),
             "grader": GRADER,
             "versions": environment.package_versions(),
@@ -255,7 +281,9 @@ def _unused(label: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-def _models(backend: str | Models, strategies: Iterable[Strategy], options: Mapping[str, object]) -> Models:
+def _models(
+    backend: str | Models, strategies: Iterable[Strategy], options: Mapping[str, object], concurrency: int
+) -> Models:
     if isinstance(backend, Models):
         given = sorted(name for name, value in options.items() if value is not None)
         if given:
@@ -264,7 +292,23 @@ def _models(backend: str | Models, strategies: Iterable[Strategy], options: Mapp
     from arbitrage.backends.loading import load_models
 
     roles = {need for strategy in strategies for need in strategy.requires if isinstance(need, Role)}
+    if concurrency > 1 and options.get("sessions") is None and _decodes_together(backend, roles, options):
+        options = {**options, "sessions": concurrency}
     return load_models(backend, roles=roles, **options)  # type: ignore[arg-type]
+
+
+def _decodes_together(backend: str, roles: set[Role], options: Mapping[str, object]) -> bool:
+    """Whether a language model comes from a backend that wants to know how many sequences it will decode at once."""
+    from arbitrage.backends.loading import BUNDLED, parse_spec
+    from arbitrage.registry import registry
+
+    given = [options.get(role.value) for role in (Role.DRAFT, Role.TARGET) if role in roles]
+    specs = [parse_spec(model, backend) for model in given if isinstance(model, str)]
+    used = {backend if spec.backend == BUNDLED and spec.variant is None else spec.backend for spec in specs}
+    if not any(given):
+        used.add(backend)
+    known = used & set(registry().names("backend"))
+    return any("sessions" in (registry().backend(name).options or ()) for name in known)
 
 
 def _roles(models: Models) -> list[Role]:

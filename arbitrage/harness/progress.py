@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Progress(ABC):
-    """Watches a run. Called between problems, never while one is timed."""
+    """Watches a run, from one thread: between problems, or while others are being solved where several are at once."""
 
     @abstractmethod
     def start(self, total: int, done: Sequence[Row]) -> None:

@@ -41,6 +41,10 @@ NONE = "—"
 MIXED = "‡"
 """Marks strategies whose draft and target have different tokenizers."""
 
+ONE_AT_A_TIME = (
+    "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token, one "
+    "problem at a time, grading not included"
+)
 DEFINITIONS = (
     "acceptance rate = accepted steps / steps (token-level methods: accepted draft tokens / drafted tokens); in "
     "parentheses weighted by tokens",
@@ -50,13 +54,12 @@ DEFINITIONS = (
     "1 - d/t - r/(L t) (per-token times d, t of draft and target; time r of a decision; step length L)",
     "waste = escalated steps whose target version was rewarded no better than the draft's / escalated steps with both "
     "rewards known; with ≥, where no rewards are known: escalated steps that the target wrote again token for token",
-    "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token, one "
-    "problem at a time, grading not included",
+    ONE_AT_A_TIME,
     "square brackets = 95% intervals over problems: accuracy by Wilson, differences by Tango, speed-ups by sign flips "
     "(none under six problems), curves by the expanded bootstrap; p = exact McNemar test",
     "time = share of the latency inside each model's forward passes; the rest is overhead",
 )
-"""Printed under every table."""
+"""Printed under every table; `definitions` has those of runs with several problems at once."""
 
 
 CURVE_DEFINITIONS = (
@@ -69,6 +72,21 @@ CURVE_DEFINITIONS = (
     "acceptance rate",
 )
 """Printed under tables that have curves."""
+
+
+def definitions(comparison: Comparison) -> list[str]:
+    """What the words of this run's table mean."""
+    if comparison.concurrency == 1:
+        return list(DEFINITIONS)
+    several = (
+        "speed-up = target-only's mean latency / the strategy's; latency is wall-clock from prompt to last token while "
+        f"{comparison.concurrency} problems are solved at once, waiting for each other included, grading not: it "
+        "compares with no latency of another number at once",
+        "throughput = tokens (problems) of a strategy / seconds in which the machine was busy with them; its ratio is "
+        "the strategy's problems per second / target-only's, on those that both solved (at matched accuracy: read as "
+        "speed-ups are); in work = problems at a time, on average",
+    )
+    return [text for one in DEFINITIONS for text in (several if one is ONE_AT_A_TIME else (one,))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +170,8 @@ def title(comparison: Comparison) -> str:
         words.append(f"{dataset['problems']} problems")
     if identity.get("repeats", 1) > 1:
         words.append(f"{identity['repeats']} repeats")
+    if comparison.concurrency > 1:
+        words.append(f"{comparison.concurrency} problems at once")
     if not comparison.complete:
         words.append("INCOMPLETE")
     return ", ".join(words)
@@ -188,7 +208,7 @@ def footer(comparison: Comparison) -> list[str]:
         notes.append(f"only {scored} of {len(routed)} rows are scored, waste is of those: run `arbitrage score` again")
     notes.extend(run_warnings(comparison))
     curves = CURVE_DEFINITIONS if comparison.sweep else ()
-    return [*map(one_line, [*notes, *grading_notes(comparison)]), *DEFINITIONS, *curves]
+    return [*map(one_line, [*notes, *grading_notes(comparison)]), *definitions(comparison), *curves]
 
 
 def grading_notes(comparison: Comparison) -> list[str]:
@@ -298,7 +318,25 @@ def _speed_up(comparison: Comparison, result: BenchmarkResult, versus: Versus | 
 
 def _tokens_per_s(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
     rate = result.latency.tokens_per_s
-    return NONE if rate is None or result.name in BOUNDS else f"{rate:.1f}"
+    return NONE if rate is None or result.name in BOUNDS or comparison.concurrency > 1 else f"{rate:.1f}"
+
+
+def _throughput(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    done = result.throughput
+    if comparison.concurrency == 1 or done is None or result.name in BOUNDS:
+        return NONE
+    return f"{done.tokens_per_s:.1f} ({done.problems_per_s:.3g})"
+
+
+def _throughput_ratio(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    if versus is None or versus.throughput_ratio is None or result.name in BOUNDS or result is comparison.baseline:
+        return NONE
+    return f"{versus.throughput_ratio.value:.2f}×{_interval(versus.throughput_ratio, '.2f')}"
+
+
+def _in_work(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
+    done = result.throughput
+    return NONE if comparison.concurrency == 1 or done is None else f"{done.in_work:.1f}"
 
 
 def _acceptance(comparison: Comparison, result: BenchmarkResult, versus: Versus | None) -> str:
@@ -361,6 +399,9 @@ _RESULTS: Sequence[Column] = (
     Column("latency s: mean / median / p90", _latency),
     Column("speed-up", _speed_up),
     Column("tokens/s", _tokens_per_s),
+    Column("throughput: tokens/s (problems/s)", _throughput),
+    Column("throughput ratio", _throughput_ratio),
+    Column("in work", _in_work),
 )
 _ROUTING: Sequence[Column] = (
     Column("strategy", _label),

@@ -30,6 +30,7 @@ class Request:
     seed: int
     repeats: int
     warmup: int
+    concurrency: int
     settings: Settings
     model_options: Mapping[str, object]
     given_objects: bool
@@ -60,6 +61,7 @@ def stored_request(folder: Path) -> Request:
             seed=identity["seed"],
             repeats=identity["repeats"],
             warmup=request["warmup"],
+            concurrency=identity.get("concurrency", 1),
             settings=Settings(sampling=sampling, **settings),
             model_options=safe_options(request["model_options"]),
             runs_foreign_code=sorted(name for name in RUNS_FOREIGN_CODE if request["model_options"].get(name)),
@@ -82,8 +84,8 @@ def safe_options(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _NO_OPTIONS = frozenset(
-    {"backend", "baseline", "dataset", "dataset_path", "instruments", "limit", "out", "progress", "repeats", "resume"}
-    | {"roles", "seed", "settings", "strategies", "warmup"}
+    {"backend", "baseline", "concurrency", "dataset", "dataset_path", "instruments", "limit", "out", "progress"}
+    | {"repeats", "resume", "roles", "seed", "settings", "strategies", "warmup"}
 )
 _AGAIN = "make the original call again with resume=True"
 

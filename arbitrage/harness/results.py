@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -19,7 +19,7 @@ from arbitrage.harness.rows import Row, RowStatus, WarmUp
 from arbitrage.harness.statistics import Estimate, mean_estimate, wilson
 from arbitrage.types import Problem, StepRecord
 
-__all__ = ["BenchmarkResult", "LatencySummary", "Row", "RowStatus", "WarmUp", "problem_groups"]
+__all__ = ["BenchmarkResult", "LatencySummary", "Row", "RowStatus", "Throughput", "WarmUp", "problem_groups"]
 
 COMPONENTS = ("draft", "target", "prm", "router")
 
@@ -48,6 +48,31 @@ class LatencySummary:
             float(np.quantile(seconds, 0.9)),
             _share(tokens, float(seconds.sum())),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What was done a second while the machine worked on the rows of one strategy; error rows only take time."""
+
+    problems_per_s: float
+    """Solved problems, whether right or not."""
+    tokens_per_s: float
+    """Committed tokens."""
+    busy_s: float
+    """Seconds in which rows were in work: the sum of what each took of the machine."""
+    in_work: float
+    """How many rows were in work at a time, on average: fewer than asked for where a block of problems ends."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Throughput | None:
+        """Add up `rows`; None when they took no time."""
+        listed = list(rows)
+        busy = sum(row.machine_s for row in listed)
+        if not busy:
+            return None
+        solved = [row for row in listed if not row.failed]
+        tokens = sum(row.tokens for row in solved)
+        return cls(len(solved) / busy, tokens / busy, busy, sum(row.latency_s for row in listed) / busy)
 
 
 @final
@@ -96,6 +121,18 @@ class BenchmarkResult:
         """Mean latency in seconds with its 95 % bootstrap interval over problems."""
         solved = [row for row in self.rows if not row.failed]
         return mean_estimate([row.latency_s for row in solved], problem_groups(solved)) if solved else None
+
+    @property
+    def concurrency(self) -> int:
+        """How many problems were solved at once."""
+        identity = self.manifest.get("identity")
+        found = identity.get("concurrency", 1) if isinstance(identity, Mapping) else 1
+        return found if isinstance(found, int) else 1
+
+    @property
+    def throughput(self) -> Throughput | None:
+        """What was done a second, however many problems were solved at once; None without rows."""
+        return Throughput.of(self.rows)
 
     @property
     def statuses(self) -> Mapping[RowStatus, int]:
@@ -202,7 +239,7 @@ class BenchmarkResult:
 
     def summary(self) -> dict[str, object]:
         """Every number above, ready for JSON."""
-        latency = self.latency
+        latency, throughput = self.latency, self.throughput if self.concurrency > 1 else None
         return {
             "strategy": self.strategy,
             "description": dict(self.description),
@@ -221,6 +258,8 @@ class BenchmarkResult:
             "latency_median_s": latency.median_s,
             "latency_p90_s": latency.p90_s,
             "tokens_per_s": latency.tokens_per_s,
+            "concurrency": self.concurrency,
+            "throughput": None if throughput is None else asdict(throughput),
             "tokens": sum(row.tokens for row in self.rows),
             "steps": sum(len(row.steps) for row in self.rows),
             "tokens_per_step": self.tokens_per_step,

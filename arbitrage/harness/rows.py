@@ -58,7 +58,8 @@ class Row:
     started_at: str
     """When the strategy was called, ISO 8601 with time zone."""
     latency_s: Seconds
-    """Wall-clock seconds from prompt to last token, grading not included; in an error row, until the exception."""
+    """Wall-clock seconds from prompt to last token, grading not included; in an error row, until the exception. Where
+    several problems were solved at once, the time under that load."""
     answer: str | None = None
     """The answer that was read from the text."""
     method: str = ""
@@ -83,6 +84,9 @@ class Row:
     subject: str | None = None
     error: str | None = None
     """The traceback of an error row."""
+    share_s: Seconds | None = None
+    """Of the wall-clock seconds in which rows were in work, those that fall to this one: each moment is divided by the
+    number of rows in work at that moment. None where problems were solved one at a time: all of `latency_s`."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = _ON_DISK
 
@@ -90,6 +94,11 @@ class Row:
     def key(self) -> Key:
         """What the row is about; unique in a run."""
         return (self.strategy, self.problem_id, self.repeat)
+
+    @property
+    def machine_s(self) -> float:
+        """Seconds of the machine that the row took; of all rows of a strategy they are the time it was busy."""
+        return self.latency_s if self.share_s is None else self.share_s
 
     @property
     def correct(self) -> bool:

@@ -42,6 +42,7 @@ def run_benchmark(
     seed: int = 0,
     repeats: int = 1,
     warmup: int = 2,
+    concurrency: int = 1,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     baseline: bool = True,
@@ -66,6 +67,7 @@ def run_benchmark(
         seed=seed,
         repeats=repeats,
         warmup=warmup,
+        concurrency=concurrency,
         out=out,
         resume=resume,
         baseline=baseline,
@@ -93,6 +95,7 @@ def run_comparison(
     seed: int = 0,
     repeats: int = 1,
     warmup: int = 2,
+    concurrency: int = 1,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     baseline: bool = True,
@@ -107,7 +110,7 @@ def run_comparison(
     instruments: Instruments | None = None,
     **model_options: object,
 ) -> Comparison:
-    """Run several strategies on the same problems, interleaved problem by problem.
+    """Run several strategies on the same problems, interleaved problem by problem (or in blocks of them, at once).
 
     Args:
         strategies: names or objects; a mapping gives them labels of your own.
@@ -118,6 +121,9 @@ def run_comparison(
         seed: with problem id, step and role it fixes every random number of a row.
         repeats: how often each problem is solved; at least 3 for latencies worth quoting.
         warmup: problems that every strategy solves before measuring; reported, never averaged in.
+        concurrency: problems that are solved at once, by one strategy at a time; backends that can decode them in one
+            batch. The rows are those of 1, up to rounding; latencies are under load, and `result.throughput` says how
+            much was done a second. At least as many problems come before measuring, unless `warmup` is 0.
         out: folder for manifest, rows, summary, table and chart; None keeps everything in memory.
         resume: continue the run in `out`; only rows that are missing are made.
         baseline: add target-only when it is not among the strategies and a target is loaded.
@@ -164,6 +170,7 @@ def run_comparison(
         seed=seed,
         repeats=repeats,
         warm_up=warmup,
+        concurrency=concurrency,
         baseline=baseline,
         settings=settings,
         overrides=overrides,
@@ -228,6 +235,7 @@ def resume_run(
         seed=request.seed,
         repeats=request.repeats,
         warmup=request.warmup,
+        concurrency=request.concurrency,
         out=path,
         resume=True,
         baseline=False,

@@ -1,24 +1,36 @@
 """One sitting of a run: the loop that solves, times, grades and stores, until every row is there or Ctrl-C comes.
 
-The latency protocol: batch 1, models resident, warm-up first, device synchronised on both sides of the clock, grading
-outside of it. Knows neither how strategies work nor what an answer means.
+The latency protocol: models resident, warm-up first, one problem at a time unless the run asks for more, device
+synchronised on both sides of the clock (of a whole stretch, where problems overlap), grading outside of it. Knows
+neither how strategies work nor what an answer means.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, final
 
 from arbitrage.harness.comparison import Comparison
+from arbitrage.harness.crew import crew_of
 from arbitrage.harness.plan import Job, Plan
 from arbitrage.harness.progress import Progress
 from arbitrage.harness.rows import Key, Row, RowStatus, WarmUp, checked
 from arbitrage.harness.run_folder import Manifest, RunFolder
-from arbitrage.harness.timing import Clock, Stopwatch, Synchronise, settled_heap, synchronise_devices
+from arbitrage.harness.timing import (
+    Clock,
+    Elapsed,
+    SharedStopwatch,
+    Stopwatch,
+    Synchronise,
+    settled_heap,
+    synchronise_devices,
+)
 from arbitrage.hooks import StepDecided
 from arbitrage.interfaces import Models
 from arbitrage.seeding import problem_rng
@@ -69,11 +81,15 @@ class Sitting:
     ) -> None:
         self._plan, self._manifest, self._tools = plan, manifest, tools
         self._progress, self._folder = progress, folder
-        self._watch = Stopwatch(tools.clock, tools.synchronise)
+        alone = plan.concurrency == 1
+        self._watch = (Stopwatch if alone else SharedStopwatch)(tools.clock, tools.synchronise)
+        self._crew = crew_of(plan.concurrency)
         self._observers = tools.observers or _plugins()
         self._rows: dict[Key, Row] = _stored(folder) if folder else {}
         self._warm_ups: list[WarmUp] = folder.warm_ups() if folder else []
+        self._one_at_a_time = threading.Lock()
         self._watched = {label: self._models(label) for label in plan.strategies}
+        self._unwatched = self._models(None)
 
     def execute(self) -> Comparison:
         """Make every missing row and report.
@@ -101,31 +117,37 @@ class Sitting:
         return comparison
 
     def _solve_all(self) -> None:
-        missing = [job for job in self._plan.jobs() if job.key not in self._rows]
-        self._progress.start(len(missing) + len(self._rows), list(self._rows.values()))
+        asked = ([job for job in stretch if job.key not in self._rows] for stretch in self._plan.stretches())
+        missing = [stretch for stretch in asked if stretch]
+        self._progress.start(sum(map(len, missing)) + len(self._rows), list(self._rows.values()))
         for warning in self._manifest["sessions"][-1]["warnings"]:
             self._progress.note(warning)
         if not missing:
             return
-        with settled_heap():
+        with settled_heap(), self._crew:
             self.warm_up()
-            for job in missing:
-                self.make(job)
+            self._run(missing, self.make)
 
     def make(self, job: Job) -> None:
-        """Solve, measure, grade and keep one row."""
+        """Solve and measure one row, and have it graded and kept."""
         started = self._tools.now()
         with self._watch.measure() as elapsed:
             outcome = self.attempt(job)
-        self.keep(job, outcome, started, elapsed.seconds)
+        self._crew.post(lambda: self.keep(job, outcome, started, elapsed))
 
     def warm_up(self) -> None:
         """Make the solutions that come before measuring."""
-        jobs = list(self._plan.warm_up_jobs())
-        for done, job in enumerate(jobs, start=1):
+        stretches = list(self._plan.warm_up_stretches())
+        done, total = 0, sum(map(len, stretches))
+
+        def make(job: Job) -> None:
             started = self._tools.now()
             with self._watch.measure() as elapsed:
-                outcome = self._solved(job, self._plan.models)
+                outcome = self._solved(job, self._unwatched)
+            self._crew.post(lambda: keep(job, outcome, started, elapsed))
+
+        def keep(job: Job, outcome: Generation | Exception, started: datetime, elapsed: Elapsed) -> None:
+            nonlocal done
             warm_up = WarmUp(
                 strategy=job.label,
                 problem_id=job.problem.id,
@@ -137,22 +159,30 @@ class Sitting:
             self._warm_ups.append(warm_up)
             if self._folder is not None:
                 self._folder.append_warm_up(warm_up)
-            self._progress.warming_up(done, len(jobs))
+            done += 1
+            self._progress.warming_up(done, total)
+
+        self._run(stretches, make)
+
+    def _run(self, stretches: Iterable[Sequence[Job]], make: Callable[[Job], None]) -> None:
+        for stretch in stretches:
+            with self._watch.stretch():
+                self._crew.run(stretch, make)
 
     def attempt(self, job: Job) -> Generation | Exception:
         """Solve a problem; what a strategy raises comes back as a value."""
         return self._solved(job, self._watched[job.label])
 
-    def keep(self, job: Job, outcome: Generation | Exception, started: datetime, seconds: float) -> None:
+    def keep(self, job: Job, outcome: Generation | Exception, started: datetime, elapsed: Elapsed) -> None:
         """Grade what was written, store it as a row and tell the observers.
 
         Args:
             job: what was asked.
             outcome: what `attempt` returned.
             started: when it was called.
-            seconds: how long it took.
+            elapsed: how long it took.
         """
-        row = self._row(job, outcome, started, seconds)
+        row = self._row(job, outcome, started, elapsed)
         # Stored first: what observers or the progress do can no longer lose it.
         if self._folder is not None:
             self._folder.append(row)
@@ -160,7 +190,7 @@ class Sitting:
         self._observers.problem_finished(row)
         self._progress.finished(row)
 
-    def _row(self, job: Job, outcome: Generation | Exception, started: datetime, seconds: float) -> Row:
+    def _row(self, job: Job, outcome: Generation | Exception, started: datetime, elapsed: Elapsed) -> Row:
         row = Row(
             strategy=job.label,
             problem_id=job.problem.id,
@@ -168,7 +198,8 @@ class Sitting:
             status=RowStatus.ERROR,
             reference=job.problem.answer,
             started_at=started.isoformat(),
-            latency_s=seconds,
+            latency_s=elapsed.seconds,
+            share_s=elapsed.share_s,
             level=job.problem.level,
             subject=job.problem.subject,
         )
@@ -212,15 +243,18 @@ class Sitting:
         except Exception as error:  # a grader must not cost a solution that took minutes
             return RowStatus.UNSCORED, None, "", f"grading failed: {_message(error)}"
 
-    def _models(self, label: str) -> Models:
-        """The models with this strategy's steps reported to the observers."""
-        settings = self._plan.models.settings
+    def _models(self, label: str | None) -> Models:
+        """The models with every step reported: to the caller, and to the observers unless it is of a warm-up."""
+        settings, crew, one_at_a_time = self._plan.models.settings, self._crew, self._one_at_a_time
         own, observers = settings.on_step, self._observers
 
         def on_step(problem: Problem, step: StepRecord) -> None:
+            crew.check()
             if own is not None:
-                own(problem, step)
-            observers.step_decided(StepDecided(problem, step, label))
+                with one_at_a_time:
+                    own(problem, step)
+            if label is not None:
+                crew.post(partial(observers.step_decided, StepDecided(problem, step, label)))
 
         return self._plan.models.with_settings(replace(settings, on_step=on_step))
 

@@ -20,7 +20,7 @@ from arbitrage.harness.report import NONE
 from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.sitting import Instruments, Sitting
 from arbitrage.harness.statistics import Estimate
-from arbitrage.harness.timing import settled_heap, synchronise_devices
+from arbitrage.harness.timing import Elapsed, settled_heap, synchronise_devices
 from arbitrage.interfaces import Models, Strategy
 from arbitrage.types import Generation, Role
 
@@ -134,6 +134,7 @@ class StrategyBenchmark:
             seed=fixed["seed"],
             repeats=fixed["repeats"],
             warm_up=fixed["warmup"],
+            concurrency=1,
             baseline=baseline,
             settings=settings,
             overrides=overrides,
@@ -182,7 +183,7 @@ class StrategyBenchmark:
 
         def teardown(job: Job) -> None:
             gc.enable()
-            sitting.keep(job, outcomes[0], begun[0], self._benchmark.stats.stats.data[-1])
+            sitting.keep(job, outcomes[0], begun[0], Elapsed(self._benchmark.stats.stats.data[-1]))
             for other in after:
                 sitting.make(other)
 

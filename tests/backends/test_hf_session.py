@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from arbitrage.backends.cached import common_prefix  # noqa: E402
 from arbitrage.backends.hf import HFBackend  # noqa: E402
 from arbitrage.backends.hf.cache import RewindableCache  # noqa: E402
+from arbitrage.decoding import common_prefix  # noqa: E402
 from arbitrage.errors import ContextOverflowError  # noqa: E402
 from arbitrage.interfaces import Models, Settings, Stop, StopReason  # noqa: E402
 from arbitrage.sampling import Sampling  # noqa: E402

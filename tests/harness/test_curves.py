@@ -101,6 +101,23 @@ def test_speed_up_at_matched_accuracy_is_read_off_straight_lines(
     assert found.estimate.value == pytest.approx(expected)
 
 
+def test_throughput_is_read_off_the_same_curves_where_several_problems_were_at_once(two_curves: Comparison) -> None:
+    """RSD takes a fifth of its latency of the machine, all others half: 5 s against 3 s become 1 s against 1.5 s."""
+    manifest = {"identity": {**two_curves.manifest["identity"], "concurrency": 5}}
+    made = [
+        replace(row, share_s=row.latency_s / (5 if result.name == "rsd" else 2))
+        for result in two_curves.values()
+        for row in result.rows
+    ]
+    sweep = Comparison.from_rows(manifest, made).sweep
+    at = "target-only's accuracy"
+    ratio = reading(sweep, "throughput ratio at matched accuracy", at, "arbitrage-router", "rsd")
+    assert ratio.estimate.value == pytest.approx(1 / 1.5)
+    speed_up = reading(sweep, "speed-up at matched accuracy", at, "arbitrage-router", "rsd")
+    assert speed_up.estimate.value == pytest.approx(5 / 3)
+    assert not any("throughput" in one.quantity for one in two_curves.sweep.readings)
+
+
 def test_accuracy_is_compared_where_as_many_steps_are_accepted(two_curves: Comparison) -> None:
     """At 70 % acceptance the router is at 80 %, RSD at 65 %; the area is the mean of that gap over all rates."""
     sweep = two_curves.sweep

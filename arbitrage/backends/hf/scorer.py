@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from arbitrage.backends.cached import CachedSequence, common_prefix
+from arbitrage.backends.cached import CachedSequence
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
+from arbitrage.decoding import common_prefix
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import ScoreSession, StepScorer, Usage
 from arbitrage.types import SEPARATOR, Author

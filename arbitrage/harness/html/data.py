@@ -46,7 +46,7 @@ class RunData:
             "facts": [[term, told] for term, told in _facts(comparison.manifest)],
             "warnings": report.run_warnings(comparison),
             "notes": _notes(comparison),
-            "definitions": list(report.DEFINITIONS),
+            "definitions": report.definitions(comparison),
             "tables": [
                 {"caption": caption, "titles": titles, "rows": rows}
                 for caption, titles, rows in report.tables(comparison)
@@ -114,7 +114,7 @@ def _rows_by_problem(comparison: Comparison) -> dict[str, list[Row]]:
 
 def _notes(comparison: Comparison) -> list[str]:
     """The table's footer without warnings and definitions, which have places of their own."""
-    elsewhere = {*report.run_warnings(comparison), *report.DEFINITIONS}
+    elsewhere = {*report.run_warnings(comparison), *report.definitions(comparison)}
     return [note for note in report.footer(comparison) if note not in elsewhere]
 
 
