@@ -147,6 +147,10 @@ class Generation:
     """Forward passes, by component."""
     forwarded_tokens: Mapping[str, int] = field(default_factory=dict)
     """Tokens pushed through each model, by component."""
+    dropped_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Of these, tokens that were taken back; the others are each model's final stream."""
+    repeated_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that a model read although it had read them before at the same place, behind the same tokens."""
 
     @property
     def tokens(self) -> int:

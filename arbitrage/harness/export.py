@@ -97,6 +97,8 @@ def _results(run: Comparison) -> Iterator[Record]:
         if result.concurrency > 1 and result.throughput is not None:
             line |= {f"throughput_{name}": value for name, value in dataclasses.asdict(result.throughput).items()}
         line |= {f"time_share_{name}": share for name, share in result.time_shares.items()}
+        line |= {f"read_per_kept_{name}": ratio for name, ratio in result.read_per_kept.items()}
+        line |= {f"repeated_tokens_{name}": count for name, count in result.repeated_tokens.items()}
         line |= {f"status_{status}": count for status, count in result.statuses.items()}
         versus = run.versus(label)
         if versus is not None:

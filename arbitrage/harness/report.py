@@ -206,9 +206,27 @@ def footer(comparison: Comparison) -> list[str]:
     scored = sum(row.key in comparison.scores for row in routed)
     if 0 < scored < len(routed):
         notes.append(f"only {scored} of {len(routed)} rows are scored, waste is of those: run `arbitrage score` again")
+    notes.extend(_reading_notes(comparison))
     notes.extend(run_warnings(comparison))
     curves = CURVE_DEFINITIONS if comparison.sweep else ()
     return [*map(one_line, [*notes, *grading_notes(comparison)]), *definitions(comparison), *curves]
+
+
+def _reading_notes(comparison: Comparison) -> list[str]:
+    """How much the models read for what they kept."""
+    found: dict[str, list[float]] = {}
+    for result in comparison.values():
+        for name, ratio in result.read_per_kept.items():
+            found.setdefault(name, []).append(ratio)
+    if not found:
+        return []
+    ranges = (f"{name} {min(seen):.2f} to {max(seen):.2f}" for name, seen in found.items())
+    twice = {label: sum(result.repeated_tokens.values()) for label, result in comparison.items()}
+    listed = ", ".join(f"{label} {count} tokens" for label, count in twice.items() if count)
+    return [
+        f"tokens that a model read / tokens of its final stream, over the strategies: {', '.join(ranges)}; "
+        f"read twice at the same place: {listed or 'none'}"
+    ]
 
 
 def grading_notes(comparison: Comparison) -> list[str]:

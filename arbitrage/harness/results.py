@@ -217,6 +217,26 @@ class BenchmarkResult:
         return 1 - sum(self.time_shares.values()) if self.latency.mean_s else None
 
     @property
+    def read_per_kept(self) -> Mapping[str, float]:
+        """Tokens that each model read / tokens of its final stream: 1 where nothing was taken back. Unknown ones lack."""
+        read, dropped = self._counted("forwarded_tokens"), self._counted("dropped_tokens")
+        names = sorted((name for name in read if read[name] > dropped[name]), key=_component_order)
+        return {name: read[name] / (read[name] - dropped[name]) for name in names}
+
+    @property
+    def repeated_tokens(self) -> Mapping[str, int]:
+        """Tokens that each model read although it had read them at the same place before; a cache saves them all."""
+        return dict(self._counted("repeated_tokens"))
+
+    def _counted(self, name: str) -> Counter[str]:
+        """A count by component, over all rows that tell what was taken back."""
+        total: Counter[str] = Counter()
+        for row in self.rows:
+            if row.dropped_tokens:
+                total.update(getattr(row, name))
+        return total
+
+    @property
     def tokens_per_step(self) -> float | None:
         """Mean length of a committed step."""
         return _ratio(self._steps(), lambda step: step.tokens, lambda step: 1)
@@ -275,6 +295,8 @@ class BenchmarkResult:
             "truncated_share": self.truncated_share,
             "time_shares": dict(self.time_shares),
             "overhead_share": self.overhead_share,
+            "read_per_kept": dict(self.read_per_kept),
+            "repeated_tokens": dict(self.repeated_tokens),
             "warm_up_s": [warm_up.latency_s for warm_up in self.warm_ups],
         }
 

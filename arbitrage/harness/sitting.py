@@ -220,6 +220,8 @@ class Sitting:
             time_s=dict(outcome.time_s),
             calls=dict(outcome.calls),
             forwarded_tokens=dict(outcome.forwarded_tokens),
+            dropped_tokens=dict(outcome.dropped_tokens),
+            repeated_tokens=dict(outcome.repeated_tokens),
         )
         try:
             return checked(solved)

@@ -154,6 +154,8 @@ class _Loop:
             time_s={role.value: use.seconds for role, use in spent.items()},
             calls={role.value: use.calls for role, use in spent.items()},
             forwarded_tokens={role.value: use.tokens for role, use in spent.items()},
+            dropped_tokens={role.value: use.dropped for role, use in spent.items()},
+            repeated_tokens={role.value: use.repeated for role, use in spent.items()},
         )
 
     def _step(self) -> EndReason | None:
