@@ -134,7 +134,7 @@ def example(binary: Path, draft: Path, target: Path, arguments: argparse.Namespa
             command = [
                 *(str(binary), "--model", str(target), "--spec-draft-model", str(draft)),
                 *("--spec-type", "draft-simple", "--binary-file", file.name, "--predict", str(arguments.max_tokens)),
-                *("--sampling-seq", "k", "--top-k", "1", "--no-perf", "--log-verbosity", "3"),
+                *("--sampling-seq", "k", "--top-k", "1", "--no-escape", "--no-perf", "--log-verbosity", "3"),
                 *("--threads", str(arguments.threads), "--spec-draft-threads", str(arguments.threads)),
                 *("--ctx-size", str(len(prompt.ids) + arguments.max_tokens + 64), *told),
             ]
