@@ -1,16 +1,9 @@
-r"""token-sd over GGUF files against llama.cpp's own speculative example: same files, prompts and tokens, greedy.
+"""token-sd over GGUF files against llama.cpp's own speculative example: same files, prompts and tokens, greedy.
 
 python benchmarks/llama_speculative.py --binary build/bin/llama-speculative-simple --out runs/llama-speculative
 python benchmarks/llama_speculative.py --binary ... --pair DRAFT.gguf TARGET.gguf --limit 8 --max-tokens 128
 
-The example is built, in about ten minutes, from the sources that llama-cpp-python ships, with the flags that this
-project builds llama-cpp-python with:
-
-    pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36
-    tar xzf llama_cpp_python-0.3.36.tar.gz
-    cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF \
-        -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_OPENSSL=OFF
-    cmake --build build -j1 --target llama-speculative-simple
+How to build the example: README.md, beside this file.
 
 Its process is started anew for each text, but its own clock is read: loading is not in it, and the draft's share of the
 prompt counts as encoding. On our side that share counts as decoding. It runs with several draft lengths, with flash

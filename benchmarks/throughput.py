@@ -11,7 +11,7 @@ it was a near-tie.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def solve(models: Mapping[int, Models], blocks: Sequence[Sequence[Problem]]) -> 
 
 
 def partings(
-    models: Models, problems: Mapping[str, Problem], pairs: Iterator[tuple[Row, Row]]
+    models: Models, problems: Mapping[str, Problem], pairs: Iterable[tuple[Row, Row]]
 ) -> list[dict[str, object]]:
     """Where rows part from those of one at a time, and how near the choice was there."""
     found = []
