@@ -25,7 +25,7 @@ class Paced(LanguageModel):
     """A language model whose every step is as long as `pace` says when it is written."""
 
     def __init__(self, model: LanguageModel, pace: Pace) -> None:
-        """Wrap `model`, which must never end by itself: see `material.endless`."""
+        """Wrap `model`, which must never end by itself: see `model_variants.endless`."""
         self.inner, self.pace = model, pace
         self.name, self.codec, self.capabilities = model.name, model.codec, model.capabilities
         self.context_length, self.instruction = model.context_length, model.instruction

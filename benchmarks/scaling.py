@@ -38,7 +38,7 @@ from arbitrage.harness.statistics import Estimate, mean_estimate, ratio
 from arbitrage.interfaces import LanguageModel, StepScorer, Stop
 from arbitrage.sampling import Sampling
 from arbitrage.types import Role
-from material import endless, longer
+from model_variants import endless, longer
 from reporting import Report, interval
 
 _PROMPT, _STRETCH = 32, 64

@@ -28,7 +28,7 @@ from arbitrage.harness import environment
 from arbitrage.harness.statistics import ratio
 from arbitrage.interfaces import LanguageModel, Stop
 from arbitrage.sampling import Sampling
-from material import endless
+from model_variants import endless
 
 PROMPT, TOKENS = 256, 64
 

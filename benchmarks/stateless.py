@@ -32,7 +32,7 @@ from arbitrage.interfaces import Continuation, Models, Settings, Stop, StopReaso
 from arbitrage.seeding import step_rng
 from arbitrage.strategies import RSD, ArbitrageRouter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
-from material import endless, longer
+from model_variants import endless, longer
 from paced import Decided, Paced
 from reporting import Report, interval
 
@@ -136,8 +136,8 @@ def measure(case: str, models: Models, problems: int, report: Report) -> None:
                 assert row.problem_id == other.problem_id
                 if row.text != other.text:
                     raise SystemExit(f"{case}, {name}, {row.problem_id}: the texts of ({way}) and (c) are not the same")
-        mine = [row.latency_s for row in rows["c"]]
-        ahead = {way: ratio([row.latency_s for row in rows[way]], mine, groups) for way in "ab"}
+        own = [row.latency_s for row in rows["c"]]
+        ahead = {way: ratio([row.latency_s for row in rows[way]], own, groups) for way in "ab"}
         steps = [len(row.steps) for row in rows["c"]]
         tokens = [row.tokens for row in rows["c"]]
         escalated = sum(row.escalated_steps for row in rows["c"]) / sum(steps)
@@ -154,14 +154,14 @@ def measure(case: str, models: Models, problems: int, report: Report) -> None:
             ],
             case=case,
             method=name,
-            problems=len(mine),
+            problems=len(own),
             steps=float(np.mean(steps)),
             tokens=float(np.mean(tokens)),
             escalated=escalated,
             seconds=seconds,
             ours_over_eager=interval(ahead["a"]),
             ours_over_lazy=interval(ahead["b"]),
-            same_text=len(mine),
+            same_text=len(own),
         )
 
 
