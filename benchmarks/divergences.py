@@ -11,13 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
-
 from arbitrage.backends.loading import load_models
 from arbitrage.harness.comparison import load_comparison
 from arbitrage.harness.datasets import load_dataset
 from arbitrage.interfaces import Settings
 from arbitrage.types import Role
+from near_ties import first_difference, margin
 
 
 def main() -> None:
@@ -39,22 +38,13 @@ def main() -> None:
     found, identical = [], 0
     for row in comparison[arguments.strategy].rows:
         other = plain[row.problem_id, row.repeat]
-        pairs = zip(row.token_ids, other.token_ids, strict=False)
-        part = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        part = first_difference(row.token_ids, other.token_ids)
         if part is None:
             identical += 1
             continue
         prompt = Settings().prompt(problems[row.problem_id].problem, target)
         ours, theirs = row.token_ids[part], other.token_ids[part]
-        with target.open(prompt) as session:  # token by token, as target-only wrote it
-            for token in other.token_ids[:part]:
-                session.extend((), logits=1)
-                session.extend((token,))
-            alone = session.extend((), logits=1)
-        with target.open(prompt) as session:  # all at once
-            together = session.extend(other.token_ids[:part], logits=1)
-        assert alone is not None
-        assert together is not None
+        seen = margin(target, prompt, other.token_ids[:part], ours, theirs)
         found.append(
             {
                 "problem": row.problem_id,
@@ -62,9 +52,9 @@ def main() -> None:
                 "of": len(other.token_ids),
                 "target_only": target.codec.decode([theirs]),
                 arguments.strategy: target.codec.decode([ours]),
-                "margin_token_by_token": round(float(alone[0][theirs] - alone[0][ours]), 4),
-                "margin_all_at_once": round(float(together[0][theirs] - together[0][ours]), 4),
-                "largest_move_by_chunking": round(float(np.abs(alone[0] - together[0]).max()), 4),
+                "margin_token_by_token": round(seen.token_by_token, 4),
+                "margin_all_at_once": round(seen.all_at_once, 4),
+                "largest_move_by_chunking": round(seen.largest_move, 4),
             }
         )
         print(json.dumps(found[-1]), flush=True)

@@ -28,6 +28,7 @@ from arbitrage.harness import environment
 from arbitrage.harness.statistics import ratio
 from arbitrage.interfaces import LanguageModel, Stop
 from arbitrage.sampling import Sampling
+from model_variants import endless
 
 PROMPT, TOKENS = 256, 64
 
@@ -48,7 +49,7 @@ Loop = Callable[[list[int]], Timed]
 
 def ours(model: LanguageModel) -> Loop:
     """Our session, told to go on behind an end of sequence."""
-    model.codec._eos_ids = frozenset()  # type: ignore[attr-defined]
+    endless(model)
     rng = np.random.default_rng(0)
 
     def run(prompt: list[int]) -> Timed:
