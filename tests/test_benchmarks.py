@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from arbitrage import load_dataset, run_benchmark
 from arbitrage.backends.bundled import bundled_gguf
 from arbitrage.backends.loading import load_models
 from arbitrage.harness.rows import Row, RowStatus
-from arbitrage.harness.runner import run_comparison
 from arbitrage.interfaces import Models, StopReason
 from arbitrage.strategies import ArbitrageRouter, TargetOnly
 from arbitrage.types import Problem, Role, StepRecord
@@ -112,9 +110,6 @@ class TestScripts:
         (memory,) = results["memory-results.json"]["rows"]
         assert memory["ratio"] >= 1
 
-    @pytest.mark.skipif(
-        "concurrency" not in inspect.signature(run_comparison).parameters, reason="runs solve one problem at a time"
-    )
     def test_throughput_compares_with_one_at_a_time(self, run: Callable[..., Any]) -> None:
         rows = run("throughput", "--limit", 3, "--at-once", 2, "--backends", "hf")["results.json"]["rows"]
         assert [row["at_once"] for row in rows] == [1, 2] * 3

@@ -107,7 +107,7 @@ def load_models(
     kept = {key: value for key, value in {**options, "threads": threads}.items() if value is not None}
     backends: dict[str, Backend] = {}
     loaded: dict[str, LanguageModel | StepScorer] = {}
-    understood: set[str] = {"threads"}
+    understood: set[str] = {"threads", "sessions"}  # backends that have nothing to set for them go without
     for role in set(roles):
         wanted = given[role]
         if wanted is not None and not isinstance(wanted, str):

@@ -292,23 +292,9 @@ def _models(
     from arbitrage.backends.loading import load_models
 
     roles = {need for strategy in strategies for need in strategy.requires if isinstance(need, Role)}
-    if concurrency > 1 and options.get("sessions") is None and _decodes_together(backend, roles, options):
+    if concurrency > 1 and options.get("sessions") is None:
         options = {**options, "sessions": concurrency}
     return load_models(backend, roles=roles, **options)  # type: ignore[arg-type]
-
-
-def _decodes_together(backend: str, roles: set[Role], options: Mapping[str, object]) -> bool:
-    """Whether a language model comes from a backend that wants to know how many sequences it will decode at once."""
-    from arbitrage.backends.loading import BUNDLED, parse_spec
-    from arbitrage.registry import registry
-
-    given = [options.get(role.value) for role in (Role.DRAFT, Role.TARGET) if role in roles]
-    specs = [parse_spec(model, backend) for model in given if isinstance(model, str)]
-    used = {backend if spec.backend == BUNDLED and spec.variant is None else spec.backend for spec in specs}
-    if not any(given):
-        used.add(backend)
-    known = used & set(registry().names("backend"))
-    return any("sessions" in (registry().backend(name).options or ()) for name in known)
 
 
 def _roles(models: Models) -> list[Role]:

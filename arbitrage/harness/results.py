@@ -218,7 +218,7 @@ class BenchmarkResult:
 
     @property
     def read_per_kept(self) -> Mapping[str, float]:
-        """Tokens that each model read / tokens of its final stream: 1 where nothing was taken back. Unknown ones lack."""
+        """Tokens that each model read / tokens of its final stream: 1 where nothing was taken back."""
         read, dropped = self._counted("forwarded_tokens"), self._counted("dropped_tokens")
         names = sorted((name for name in read if read[name] > dropped[name]), key=_component_order)
         return {name: read[name] / (read[name] - dropped[name]) for name in names}

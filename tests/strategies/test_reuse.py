@@ -37,8 +37,13 @@ def solve(strategy, bundle, seed=0, problem=PROBLEM):
 def content(generation):
     """A solution without what it took."""
     steps = [dataclasses.asdict(step) for step in generation.steps]
-    kept = [{name: value for name, value in step.items() if name not in WORK} for step in steps]
+    kept = [{name: near(value) for name, value in step.items() if name not in WORK} for step in steps]
     return generation.text, generation.token_ids, generation.end_reason, kept
+
+
+def near(value):
+    """Numbers up to rounding: the same tokens in other chunks give logits that differ in the last digits."""
+    return pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
 
 
 def scripted(scores=None, default=0.9, draft=DRAFT, target=TARGET, chunks=64, **settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,16 @@ _TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<
 
 
 class HFCodec(TextCodec):
-    """Wraps a fast transformers tokenizer; templates are rendered by transformers in a sandboxed environment."""
+    """Wraps a fast transformers tokenizer; templates are rendered by transformers in a sandboxed environment.
+
+    Threads may share it. The tokenizer itself they may not: whether special tokens are parsed is a setting of that
+    object, which every call changes before it encodes.
+    """
 
     def __init__(self, tokenizer: Any, extra_eos_ids: Sequence[int] = ()) -> None:
         """Wrap `tokenizer`; `extra_eos_ids` come from the model's generation config."""
         self.tokenizer = tokenizer
+        self._encoding = threading.Lock()
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._pieces: dict[int, str] = {}
         ends = {*extra_eos_ids, *(self._vocabulary[t] for t in _TURN_ENDS if t in tokenizer.added_tokens_encoder)}
@@ -31,7 +37,8 @@ class HFCodec(TextCodec):
 
     def encode(self, text: str) -> list[int]:
         """See `TextCodec.encode`."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        with self._encoding:
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -54,9 +61,10 @@ class HFCodec(TextCodec):
             )
         else:
             text = "\n\n".join(m["content"] for m in messages) + "\n\n"
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         bos = tokenizer.bos_token_id
-        adds_bos = bos is not None and tokenizer("")["input_ids"][:1] == [bos]
+        with self._encoding:
+            ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+            adds_bos = bos is not None and tokenizer("")["input_ids"][:1] == [bos]
         return [bos, *ids] if adds_bos and ids[:1] != [bos] else ids
 
     def vocabulary(self) -> Mapping[str, int]:
