@@ -128,15 +128,19 @@ class AdaptiveLength(DraftLength):
 
     Two questions, answered apart. *How long* a draft should be comes from the formula above with fading averages of
     acceptance, s and d. *Whether* to draft is decided by what happened, not by the formula: when the time per written
-    token of the latest drafting rounds is not below that of a plain token, decoding goes on plainly. A trial that has
+    token of the latest drafting rounds is not clearly below that of a plain token, decoding goes on plainly. A trial that has
     only begun may lag behind by a few tokens: the draft has to read the prompt first, and clocks stutter. Drafting is
-    tried again after so many plain tokens that all trials together may lose at most one per cent.
+    tried again after so many plain tokens that all trials together may lose at most one per cent. A trial begins with
+    short drafts and with the expectation of s: what a few rounds taught on a machine that stutters, or with drafts of
+    one token, which cost most, must not stand for ever.
     """
 
     _SETTLING, _SETTLE_FIRST, _SETTLE_EVERY = 12, 32, 512
     """Plain tokens before the first draft, and again after so many drafting rounds, twice as many each time up to the
     last number: they tell the time of a plain token. A lone plain pass among drafting rounds does not: it pays for the
     change."""
+    _SHORT = 4
+    """Longest draft at the beginning of a trial; twice as long after each round in which it was made."""
     _LEAST = 0.01
     """Smallest expectation of a cost, so that what is measured can correct it."""
     _STRETCH = 64
@@ -145,6 +149,8 @@ class AdaptiveLength(DraftLength):
     """Drafting rounds before they are judged, and before they are judged without patience."""
     _PATIENCE = 16
     """Plain tokens by which a trial may lag behind."""
+    _GAIN = 1.05
+    """Least speed-up by its own account that lets drafting go on: what lies between the rounds is not measured."""
     _LOSS = 0.01
     """The share of plain decoding's time that trials may lose."""
     _LONGEST_PAUSE = 16384
@@ -178,6 +184,7 @@ class AdaptiveLength(DraftLength):
         self._pause, self._settle_after = 0, self._SETTLE_FIRST
         self._until_settling = self._settle_after
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
+        self._reach = min(self._SHORT, longest)
 
     @property
     def acceptance(self) -> float:
@@ -194,7 +201,7 @@ class AdaptiveLength(DraftLength):
                 if self._until_settling <= 0 and self._clocked:
                     self._pause, self._settle_after = self._SETTLING, min(2 * self._settle_after, self._SETTLE_EVERY)
                     self._until_settling = self._settle_after
-                elif self._rounds >= self._TRIAL and self._time >= (self._written + self._patience()) * plain:
+                elif self._rounds >= self._TRIAL and self._lags(plain):
                     self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
                     self._begin_trial()
             return min(self._pause, self._STRETCH)
@@ -212,8 +219,9 @@ class AdaptiveLength(DraftLength):
         with self._lock:
             plain = 1.0 if self._plain is None else self._plain.value
             draft, further, acceptance = self._draft.value / plain, self._further.value / plain, self.acceptance
+            longest = self._reach
         best, length = expected_speedup(acceptance, 1, draft, further), 1
-        while length < self._longest:  # as a function of the length it has one peak
+        while length < longest:  # as a function of the length it has one peak
             longer = expected_speedup(acceptance, length + 1, draft, further)
             if longer <= best:
                 break
@@ -231,9 +239,8 @@ class AdaptiveLength(DraftLength):
             return
         each = seconds / tokens
         if self._plain is None:
-            self._plain = _Average(each)
-            ratios = (max(ratio, self._LEAST) for ratio in (self._cost_ratio, self._verify_cost))
-            self._draft, self._further = (_Average(ratio * each) for ratio in ratios)
+            self._plain, self._draft = _Average(each), _Average(max(self._cost_ratio, self._LEAST) * each)
+            self._begin_trial()
         else:
             self._plain.add(each)
 
@@ -247,11 +254,12 @@ class AdaptiveLength(DraftLength):
             return
         plain, written = self._plain.value, done.accepted + 1
         self._learn_acceptance(done)
+        mostly_catch_up = done.catch_up > self._MOSTLY_CATCH_UP * max(1, done.drafted)
         if self._clocked:
-            if done.catch_up > self._MOSTLY_CATCH_UP * max(1, done.drafted):
-                return  # a prompt: its time says nothing of checking
             pass_time, draft_time = done.target_seconds, done.draft_seconds
-            if done.catch_up:  # would have been read in any case: only the drafted tokens' share counts
+            if mostly_catch_up:  # a prompt: its time says nothing of checking
+                pass_time = plain + done.drafted * self._further.value
+            elif done.catch_up:  # would have been read in any case: only the drafted tokens' share counts
                 share = done.drafted / (done.drafted + done.catch_up)
                 pass_time = plain + max(0.0, pass_time - plain) * share
         else:
@@ -266,10 +274,12 @@ class AdaptiveLength(DraftLength):
         self._loss += spent - written * plain
         self._time = self._FADING * self._time + spent
         self._written = self._FADING * self._written + written
-        if done.drafted:
+        if done.drafted >= self._reach:
+            self._reach = min(2 * self._reach, self._longest)
+        if done.drafted and not mostly_catch_up:
             self._further.add(max(0.0, pass_time - plain) / done.drafted)
-            if not catching_up:
-                self._draft.add(draft_time / done.drafted)
+        if done.drafted and not catching_up:
+            self._draft.add(draft_time / done.drafted)
 
     def _learn_acceptance(self, done: Round) -> None:
         tried = min(done.accepted + 1, done.drafted)
@@ -277,8 +287,13 @@ class AdaptiveLength(DraftLength):
         self._tried = self._tried * fade + tried
         self._kept = self._kept * fade + done.accepted
 
-    def _patience(self) -> int:
-        return self._PATIENCE if self._rounds < self._TRIED else 0
+    def _lags(self, plain: float) -> bool:
+        """Whether the latest rounds took too long for what they wrote."""
+        patience = self._PATIENCE if self._rounds < self._TRIED else 0
+        return self._time >= (self._written / self._GAIN + patience) * plain
 
     def _begin_trial(self) -> None:
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
+        self._reach = min(self._SHORT, self._longest)
+        if self._clocked and self._plain is not None:
+            self._further = _Average(max(self._verify_cost, self._LEAST) * self._plain.value)
