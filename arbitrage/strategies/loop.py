@@ -170,7 +170,7 @@ class _Loop:
         def write_target(sample: int) -> WrittenStep:
             if sample not in samples:
                 assert self.fallback is not None
-                stream = step_rng(self.rng, index, Role.TARGET, sample)
+                stream = self._stream(index, Role.TARGET, sample)
                 proposal = drafted.ids if drafted is not None and self.reuse else ()
                 samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
             return samples[sample]
@@ -228,7 +228,11 @@ class _Loop:
             return ahead.take()
         if ahead is not None:
             ahead.drop()
-        return self.writer.write(stop, self.settings, step_rng(self.rng, index, self.writer.role))
+        return self.writer.write(stop, self.settings, self._stream(index, self.writer.role))
+
+    def _stream(self, index: int, role: Role, sample: int = 0) -> np.random.Generator:
+        """Randomness of one version of a step; greedy writing needs none, and making a generator takes its time."""
+        return self.rng if self.settings.sampling.greedy else step_rng(self.rng, index, role, sample)
 
     def _write_ahead(self, index: int, drafted: WrittenStep) -> None:
         """Have the writer go on as if `drafted` were accepted, unless the solution or the draft's turn ends with it."""
@@ -237,7 +241,7 @@ class _Loop:
             return
         left = self._left_after(drafted)
         if self._end(drafted, left, empty, index + 1) is None:
-            stream = step_rng(self.rng, index + 1, self.writer.role)
+            stream = self._stream(index + 1, self.writer.role)
             self.ahead = Ahead(self.executor, self.writer, Stop(left), self.settings, stream)
 
     def _drop_ahead(self) -> None:

@@ -12,9 +12,11 @@ trained on step pairs. Related: Yuan et al., arXiv:2412.01981 (process rewards f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from math import exp, log1p
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,6 +89,7 @@ class Reading:
 
 
 FEATURES = tuple(field.name for field in fields(Reading))
+_values = attrgetter(*FEATURES)
 
 
 class Readout(Protocol):
@@ -126,7 +129,7 @@ class AdvantageHead:
 
     def score(self, reading: Reading) -> float:
         """See `Readout.score`."""
-        values = (np.array(astuple(reading)) - self.mean) / self.scale
+        values = (np.array(_values(reading)) - self.mean) / self.scale
         units = np.tanh(self.hidden @ np.append(values, 1.0))
         return _sigmoid(float(self.output @ np.append(units, 1.0)))
 
@@ -207,6 +210,7 @@ class LikelihoodSession(HFScoreSession):
             fresh = self._sequence.outputs(count + 1 - known)
             rows = fresh if rows is None else np.concatenate([rows, fresh])
         assert rows is not None
+        started = time.perf_counter()
         at = 0
         for step in waiting:
             self._worst = max(self._worst, StepReading.of(rows[at : at + len(step)], step, self._ends).surprise)
@@ -214,7 +218,9 @@ class LikelihoodSession(HFScoreSession):
         newest = StepReading.of(rows[at : at + len(candidate)], candidate, self._ends)
         self._worst_after = max(self._worst, newest.surprise)
         self._candidate_rows = rows[at:].copy()
-        return self._reader.readout.score(Reading.of(newest, self._worst, self._count, self._by_target))
+        score = self._reader.readout.score(Reading.of(newest, self._worst, self._count, self._by_target))
+        self.usage.seconds += time.perf_counter() - started  # reading the rows is the model's work too
+        return score
 
     def commit(self) -> None:
         """See `ScoreSession.commit`."""
