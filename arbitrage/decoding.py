@@ -189,7 +189,8 @@ class Rounds:
         if proposal.laws is None:
             kept, token = take_fixed(self._writing, rows, tokens, self._sampling, self._rng)
         else:
-            kept, token = _take_drawn(self._writing, rows, tokens, proposal.laws, self._sampling, self._rng)
+            kept, following = check_drawn(rows, tokens, proposal.laws, self._sampling, self._rng)
+            kept, token = _take(self._writing, rows, tokens[:kept], following)
         if kept < len(tokens):
             session.rewind(base + kept)
         if token is not None:
@@ -247,23 +248,22 @@ def take_fixed(
     raise AssertionError("there is one row more than tokens")
 
 
-def _take_drawn(
-    writing: Writing,
-    rows: Logits,
-    tokens: Sequence[int],
-    laws: Probabilities,
-    sampling: Sampling,
-    rng: np.random.Generator,
-) -> tuple[int, int | None]:
+def check_drawn(
+    rows: Logits, tokens: Sequence[int], laws: Probabilities, sampling: Sampling, rng: np.random.Generator
+) -> tuple[int, int]:
     """Speculative sampling of tokens drawn from `laws`, shape (n, vocabulary); the rest as in `take_fixed`."""
     p = probabilities(rows, sampling)
     width = max(p.shape[-1], laws.shape[-1])
-    kept, token = verify(_widen(p, width), _widen(laws, width), tokens, list(rng.random(len(tokens) + 1)))
-    for i in range(kept):
-        if not writing.take(rows[i], tokens[i]):
+    return verify(_widen(p, width), _widen(laws, width), tokens, list(rng.random(len(tokens) + 1)))
+
+
+def _take(writing: Writing, rows: Logits, tokens: Sequence[int], token: int) -> tuple[int, int | None]:
+    """Write the kept `tokens` and the one behind them; returns what `take_fixed` returns."""
+    for i, kept in enumerate(tokens):
+        if not writing.take(rows[i], kept):
             return i + 1, None
-    writing.take(rows[kept], token)
-    return kept, token
+    writing.take(rows[len(tokens)], token)
+    return len(tokens), token
 
 
 def _widen(laws: Probabilities, width: int) -> Probabilities:

@@ -128,11 +128,11 @@ class AdaptiveLength(DraftLength):
 
     Two questions, answered apart. *How long* a draft should be comes from the formula above with fading averages of
     acceptance, s and d. *Whether* to draft is decided by what happened, not by the formula: when the time per written
-    token of the latest drafting rounds is not clearly below that of a plain token, decoding goes on plainly. A trial that has
-    only begun may lag behind by a few tokens: the draft has to read the prompt first, and clocks stutter. Drafting is
-    tried again after so many plain tokens that all trials together may lose at most one per cent. A trial begins with
-    short drafts and with the expectation of s: what a few rounds taught on a machine that stutters, or with drafts of
-    one token, which cost most, must not stand for ever.
+    token of the latest drafting rounds is not clearly below that of a plain token, decoding goes on plainly. A trial
+    that has only begun may lag behind by a few tokens: the draft has to read the prompt first, and clocks stutter.
+    Drafting is tried again after so many plain tokens that all trials together may lose at most one per cent. A trial
+    begins with short drafts and with the expectation of s: what a few rounds taught on a busy machine, or with drafts
+    of one token, which cost most, must not stand for ever.
     """
 
     _SETTLING, _SETTLE_FIRST, _SETTLE_EVERY = 12, 32, 512

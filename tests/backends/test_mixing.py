@@ -13,6 +13,7 @@ pytest.importorskip("llama_cpp")
 
 from arbitrage.backends.bundled import bundled_gguf  # noqa: E402
 from arbitrage.backends.loading import ModelSpec, load_models, parse_spec  # noqa: E402
+from arbitrage.decoding import check_drawn  # noqa: E402
 from arbitrage.errors import ModelLoadError, VocabularyMismatchError  # noqa: E402
 from arbitrage.harness.datasets import Dataset  # noqa: E402
 from arbitrage.harness.runner import run_comparison  # noqa: E402
@@ -21,7 +22,7 @@ from arbitrage.interfaces import Models, Settings  # noqa: E402
 from arbitrage.requirements import check_requirements, shares_tokenizer  # noqa: E402
 from arbitrage.sampling import Sampling, probabilities  # noqa: E402
 from arbitrage.seeding import problem_rng  # noqa: E402
-from arbitrage.strategies import ArbitrageRouter, RandomRoute, TargetOnly, TokenSD, speculative  # noqa: E402
+from arbitrage.strategies import ArbitrageRouter, RandomRoute, TargetOnly, TokenSD  # noqa: E402
 from arbitrage.testing import CharacterCodec, ScriptedModel  # noqa: E402
 from arbitrage.types import EndReason, Problem, Role  # noqa: E402
 
@@ -125,8 +126,7 @@ def test_sampled_speculation_has_the_targets_law_on_every_backend(backend):
     counts = np.zeros(p.size)
     kept = 0
     for token in rng.choice(q.size, size=200_000, p=q):
-        proposal = speculative.Proposal((int(token),), q[None])
-        taken, following = speculative._check(rows[int(token)], proposal, sampling, rng)
+        taken, following = check_drawn(rows[int(token)], (int(token),), q[None], sampling, rng)
         kept += taken
         counts[token if taken else following] += 1
     assert 0.02 < kept / 200_000 < 0.999, "the test would say nothing"
