@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 
 from arbitrage.backends.gguf.engine import Weights
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import TextCodec
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _UNUSED, _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_UNUSED, llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 
@@ -108,17 +112,22 @@ def render_chat(template: str, messages: Sequence[Mapping[str, str]], bos: str, 
         ModelLoadError: the template is damaged, refuses the messages, or tries what a template may not.
     """
     from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(reason: str) -> None:
         raise TemplateError(reason)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     names: dict[str, Any] = {"bos_token": bos, "eos_token": eos, "raise_exception": refuse}
     try:
-        return environment.from_string(template).render(
-            messages=[dict(m) for m in messages], add_generation_prompt=True, **names
-        )
+        return _compiled(template).render(messages=[dict(m) for m in messages], add_generation_prompt=True, **names)
     except (TemplateError, TypeError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise ModelLoadError(f"the model's chat template cannot be rendered: {error}") from error
+
+
+@lru_cache(maxsize=32)
+def _compiled(template: str) -> Template:
+    """Compiling takes longer than a small model takes for a step."""
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    return environment.from_string(template)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,17 +17,16 @@ class HFCodec(TextCodec):
     """Wraps a fast transformers tokenizer; templates are rendered by transformers in a sandboxed environment.
 
     Threads may share it. transformers' object they may not: whether special tokens are parsed is a setting of it that
-    every call changes. Text is encoded by a copy of the tokenizer underneath, which is also several times quicker.
+    every call changes. So text is encoded by copies of the tokenizer underneath, which is also several times quicker.
     """
 
     def __init__(self, tokenizer: Any, extra_eos_ids: Sequence[int] = ()) -> None:
         """Wrap `tokenizer`; `extra_eos_ids` come from the model's generation config."""
         self.tokenizer = tokenizer
-        self._rendering = threading.Lock()
-        self._plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._plain.no_truncation()
-        self._plain.no_padding()
-        self._plain.encode_special_tokens = True
+        self._plain, self._special = _copy(tokenizer), _copy(tokenizer)
+        self._plain.encode_special_tokens = True  # as text
+        bos = tokenizer.bos_token_id
+        self._bos = bos if bos is not None and tokenizer("")["input_ids"][:1] == [bos] else None
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._pieces: dict[int, str] = {}
         ends = {*extra_eos_ids, *(self._vocabulary[t] for t in _TURN_ENDS if t in tokenizer.added_tokens_encoder)}
@@ -66,12 +64,18 @@ class HFCodec(TextCodec):
             )
         else:
             text = "\n\n".join(m["content"] for m in messages) + "\n\n"
-        bos = tokenizer.bos_token_id
-        with self._rendering:
-            ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-            adds_bos = bos is not None and tokenizer("")["input_ids"][:1] == [bos]
-        return [bos, *ids] if adds_bos and ids[:1] != [bos] else ids
+        ids: list[int] = self._special.encode(text, add_special_tokens=False).ids
+        return [self._bos, *ids] if self._bos is not None and ids[:1] != [self._bos] else ids
 
     def vocabulary(self) -> Mapping[str, int]:
         """See `TextCodec.vocabulary`."""
         return self._vocabulary
+
+
+def _copy(tokenizer: Any) -> Tokenizer:
+    """The tokenizer underneath, for whole texts."""
+    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    copy.encode_special_tokens = False
+    return copy
