@@ -93,8 +93,8 @@ class FixedLength(DraftLength):
         return self._length
 
     def speedup(self) -> float:
-        """Drafts unasked, so nothing is expected to be better."""
-        return float("inf")
+        """Nothing is known: whoever expects a gain goes first."""
+        return 1.0
 
     def observe(self, done: Round) -> None:
         """Nothing to learn."""
@@ -130,9 +130,10 @@ class AdaptiveLength(DraftLength):
     acceptance, s and d. *Whether* to draft is decided by what happened, not by the formula: when the time per written
     token of the latest drafting rounds is not clearly below that of a plain token, decoding goes on plainly. A trial
     that has only begun may lag behind by a few tokens: the draft has to read the prompt first, and clocks stutter.
-    Drafting is tried again after so many plain tokens that all trials together may lose at most one per cent. A trial
-    begins with short drafts and with the expectation of s: what a few rounds taught on a busy machine, or with drafts
-    of one token, which cost most, must not stand for ever.
+    Drafting is tried again after so many plain tokens that all trials together may lose at most one per cent; the
+    first pause is short, because the first passes of a process are slow and prove nothing. A trial begins with
+    short drafts and with the expectation of s: what a few rounds taught on a busy machine, or with drafts of one
+    token, which cost most, must not stand for ever.
     """
 
     _SETTLING, _SETTLE_FIRST, _SETTLE_EVERY = 12, 32, 512
@@ -153,7 +154,8 @@ class AdaptiveLength(DraftLength):
     """Least speed-up by its own account that lets drafting go on: what lies between the rounds is not measured."""
     _LOSS = 0.01
     """The share of plain decoding's time that trials may lose."""
-    _LONGEST_PAUSE = 16384
+    _FIRST_PAUSE, _LONGEST_PAUSE = 256, 16384
+    """Most plain tokens after the first failed trial, and after each further one."""
     _MOSTLY_CATCH_UP = 8
     """Tokens to catch up with for each drafted one, above which the time of a pass is left out."""
     _USUAL_CATCH_UP = 2
@@ -185,6 +187,7 @@ class AdaptiveLength(DraftLength):
         self._until_settling = self._settle_after
         self._rounds, self._time, self._written, self._loss = 0, 0.0, 0.0, 0.0
         self._reach = min(self._SHORT, longest)
+        self._longest_pause = self._FIRST_PAUSE
 
     @property
     def acceptance(self) -> float:
@@ -202,7 +205,9 @@ class AdaptiveLength(DraftLength):
                     self._pause, self._settle_after = self._SETTLING, min(2 * self._settle_after, self._SETTLE_EVERY)
                     self._until_settling = self._settle_after
                 elif self._rounds >= self._TRIAL and self._lags(plain):
-                    self._pause = int(min(max(0.0, self._loss / (self._LOSS * plain)), self._LONGEST_PAUSE))
+                    earned = max(0.0, self._loss / (self._LOSS * plain))
+                    self._pause = int(min(earned, self._longest_pause))
+                    self._longest_pause = self._LONGEST_PAUSE
                     self._begin_trial()
             return min(self._pause, self._STRETCH)
 

@@ -174,7 +174,8 @@ def add_curve(report: Report, name: str, unit: str, curve: Curve, attention_s: f
 def allocated() -> int:
     """Bytes of torch's memory that are in use, on whatever device."""
     gc.collect()
-    storages = (thing.untyped_storage() for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+    tensors = (thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+    storages = (tensor.untyped_storage() for tensor in tensors if not tensor.is_mkldnn)  # those are packed weights
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 

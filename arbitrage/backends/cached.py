@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.decoding import LogitsSession, common_prefix
+from arbitrage.decoding import LogitsSession
 from arbitrage.errors import CapabilityError, ContextOverflowError
 from arbitrage.interfaces import INSTRUCTION, Capability, Continuation, LanguageModel, Stop, TextCodec, Usage
 from arbitrage.sampling import Logits, Sampling
@@ -52,8 +52,10 @@ class CachedSequence:
         self.ids: list[int] = []
         self.usage = Usage()
         self._cache: KVCache | None = cache
-        self._encoded: list[int] = []
-        """What was last encoded at each position, taken back or not."""
+        self._behind: list[int] = [0]
+        """A number for the tokens up to each encoded position, the empty beginning first."""
+        self._seen: set[int] = set()
+        """Those of all beginnings that were ever encoded."""
         self._newest: _Known | None = None
         self._anchor: _Known | None = None
         self._anchor_at = -1
@@ -98,21 +100,24 @@ class CachedSequence:
         held = cache.length
         pending = self.ids[held:]
         started = time.perf_counter()
-        result = cache.forward(pending, count)
+        try:
+            result = cache.forward(pending, count)
+        except BaseException:
+            cache.truncate(held)
+            raise
         usage = self.usage
         usage.seconds += time.perf_counter() - started
         usage.calls += 1
         usage.tokens += len(pending)
-        before = self._encoded
-        if held < len(before):
-            again = common_prefix(before[held : held + len(pending)], pending)
-            usage.repeated += again
-            if again < len(pending):
-                del before[held + again :]
-                before.extend(pending[again:])
-        else:
-            before.extend(pending)
-        self._newest = _Known(total, result[-1])
+        behind, seen = self._behind, self._seen
+        del behind[held + 1 :]
+        number = behind[-1]
+        for token in pending:
+            number = hash((number, token))
+            behind.append(number)
+            usage.repeated += number in seen
+            seen.add(number)
+        self._newest = _Known(total, result[-1].copy() if count > 1 else result[-1])
         if total - count < self._anchor_at <= total:
             self._anchor = _Known(self._anchor_at, result[self._anchor_at - total - 1].copy())
         return result

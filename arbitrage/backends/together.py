@@ -59,7 +59,7 @@ class Together(Generic[Request, Result]):
         if leads and alone:
             return self._lead_alone(request)
         if not leads:
-            call.woken.acquire()
+            self._wait(call)
         if call.answer is None:  # nobody else has run it: it is on this thread to run all that wait
             self._lead()
         if isinstance(call.answer, Exception):
@@ -74,22 +74,47 @@ class Together(Generic[Request, Result]):
         finally:
             self._hand_over(1, 0.0)
 
+    def _wait(self, call: _Call[Request, Result]) -> None:
+        """Until the call was run, or is the one to run all that wait."""
+        try:
+            call.woken.acquire()
+        except BaseException:  # Ctrl-C in a thread that is listened to: nobody may run the call or wait for it
+            with self._state:
+                waiting = call in self._waiting
+                if waiting:
+                    first = self._waiting[0] is call
+                    self._waiting.remove(call)
+                    appointed = first and call.woken.acquire(blocking=False)
+            if not waiting:
+                with self.turn:  # it is being run: what it works on is not free before
+                    pass
+            elif appointed:
+                self._hand_over(1, 0.0)
+            raise
+
     def _lead(self) -> None:
-        with self._state:
-            while len(self._waiting) < self._company and self._arrival.wait(_PATIENCE * self._took):
-                pass  # as long as somebody comes, others may
-            calls, self._waiting = self._waiting, []
+        """Run all that wait. Whatever happens, everybody gets an answer and somebody else the lead."""
+        calls: list[_Call[Request, Result]] = []
+        answers: list[Result | Exception] = []
         started = self._clock()
         try:
+            with self._state:
+                try:
+                    while len(self._waiting) < self._company and self._arrival.wait(_PATIENCE * self._took):
+                        pass  # as long as somebody comes, others may
+                finally:
+                    calls, self._waiting = self._waiting, []
+            started = self._clock()
             with self.turn:
                 answers = self._run([call.request for call in calls])
-        except BaseException as error:  # whatever it is, nobody may wait for ever
-            failure = error if isinstance(error, Exception) else RuntimeError(f"interrupted by {error!r}")
-            answers = [failure] * len(calls)
-        for call, answer in zip(calls, answers, strict=True):
-            call.answer = answer
-            call.woken.release()
-        self._hand_over(len(calls), self._clock() - started)
+        except Exception as error:
+            answers = [error] * len(calls)
+        finally:
+            missing = RuntimeError("the run of several requests was interrupted or did not answer them all")
+            for place, call in enumerate(calls):
+                call.answer = answers[place] if place < len(answers) else missing
+                call.woken.release()
+            self._hand_over(max(1, len(calls)), self._clock() - started)
 
     def _hand_over(self, company: int, took: float) -> None:
         """Let the first of those that wait run next.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import queue
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol, Self, TypeVar, final
 
@@ -112,7 +113,9 @@ class Threads:
                 left += 1
                 self._tasks.put(partial(whole, task))
             while left:
-                self._posted.get()()
+                action = self._posted.get()
+                with uninterrupted():
+                    action()
         except KeyboardInterrupt:
             self._stop()
             self._do_what_is_posted()
@@ -165,7 +168,27 @@ class Threads:
     def _do_what_is_posted(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                self._posted.get_nowait()()
+                action = self._posted.get_nowait()
+                with uninterrupted():
+                    action()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the block is done: what is half stored would be lost or stored twice."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if ours else None
+    if before is not signal.default_int_handler:  # somebody else listens, or nobody can be interrupted here
+        yield
+        return
+    asked = []
+    signal.signal(signal.SIGINT, lambda *_: asked.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _throw(error: BaseException) -> None:

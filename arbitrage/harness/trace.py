@@ -67,10 +67,16 @@ class Trace:
         """Read run folders. One is split into halves by problem; of several, each is a part.
 
         Raises:
-            RunError: a folder holds no run, no rows of target-only, or no counts of forward passes; or the runs were
-                made with other models or on other machines.
+            RunError: a folder holds no run, no rows of target-only, or no counts of forward passes, or solved several
+                problems at once; or the runs were made with other models or on other machines.
         """
         loaded = [(Path(path), load_comparison(path)) for path in paths]
+        for folder, comparison in loaded:
+            if comparison.concurrency > 1:
+                raise RunError(
+                    f"{folder} solved {comparison.concurrency} problems at once, and the seconds of each hold what it "
+                    "waited for others; plan from a run without --concurrency"
+                )
         for folder, other in loaded[1:]:
             _check_alike(loaded[0], (folder, other))
         found: dict[str, list[Traced]] = {}

@@ -6,7 +6,7 @@ The writer's session belongs to the background from `Ahead(...)` until `take()` 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import replace
 from typing import final
 
@@ -33,9 +33,16 @@ class Ahead:
 
     def take(self) -> WrittenStep:
         """The step, once it is finished; it counts as written."""
-        return self._writer.count(self._step.result())
+        try:
+            return self._writer.count(self._step.result())
+        except BaseException:  # Ctrl-C, say: nobody waits for the rest of it
+            self._unwanted.set()
+            raise
 
     def drop(self) -> None:
-        """Stop writing. The session holds some tokens too many, for its owner to take back."""
+        """Stop writing. The session holds some tokens too many, for its owner to take back.
+
+        What went wrong in a step that nobody wanted is nobody's concern.
+        """
         self._unwanted.set()
-        self._step.result()
+        wait([self._step])

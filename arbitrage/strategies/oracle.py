@@ -19,7 +19,7 @@ class _BetterOfTwo(Policy):
     def __init__(self, prm: StepScorer, problem: Problem, threshold: float, samples: int) -> None:
         self._session = prm.open(problem.problem)
         self._threshold, self._samples = threshold, samples
-        self._candidate: str | None = None
+        self._candidate: tuple[str, Author] | None = None
 
     def decide(self, context: StepContext) -> Decision:
         drafted = context.drafted.text
@@ -31,11 +31,11 @@ class _BetterOfTwo(Policy):
         return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=s_t)
 
     def _score(self, step: str, author: Author) -> float:
-        self._candidate = step
+        self._candidate = step, author
         return self._session.score(step, author)
 
     def committed(self, step: str, author: Author) -> None:
-        if self._candidate == step:
+        if self._candidate == (step, author):
             self._session.commit()
         else:
             self._session.append(step, author)

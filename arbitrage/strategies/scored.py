@@ -37,9 +37,10 @@ class ScoredPolicy(Policy):
     def committed(self, step: str, author: Author) -> None:
         """Keep the scored candidate if it is what was committed; otherwise take the new step in unscored.
 
-        To a PRM a step is its text, whoever wrote it; a router may read who did.
+        The same text by another author is another step: a scorer may read who wrote it. One that does not has it
+        encoded already and knows.
         """
-        if self._candidate == step and (author == "draft" or self._role is Role.PRM):
+        if self._candidate == step and author == "draft":
             self._session.commit()
         else:
             self._session.append(step, author)

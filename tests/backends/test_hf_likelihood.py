@@ -80,8 +80,29 @@ def test_incremental_rewards_equal_one_pass_after_any_history(scorer):
                 else:  # the next score drops the candidate by itself
                     again = session.score(text + "y", "target")
                     assert again == pytest.approx(whole(scorer, [*committed, text + "y"]), rel=1e-4, abs=1e-9)
-            assert session.usage.repeated == 0
     assert len(seen) > 20, "the rewards hardly differ: this tests nothing"
+
+
+def test_a_judged_solution_reads_no_token_twice(scorer):
+    """As a step strategy asks: each step is scored, then kept or replaced by one that begins alike, or is the same."""
+    rng = np.random.default_rng(5)
+    committed = []
+    with scorer.open(PROBLEM) as session:
+        for i in range(24):
+            text = "".join(chr(97 + int(k)) for k in rng.integers(0, 26, 6))
+            assert session.score(text, "draft") == pytest.approx(whole(scorer, [*committed, text]), rel=1e-4, abs=1e-9)
+            if i % 3:
+                text = (text, text[:3] + "zzz")[i % 2]
+                session.append(text, "target")
+            else:
+                session.commit()
+            committed.append(text)
+        assert session.usage.repeated == 0
+        assert 0 < session.usage.dropped < 24 * 8
+        session.score("ab", "draft")
+        session.score("cd", "draft")
+        session.score("ab", "draft")
+        assert session.usage.repeated == len("ab") + 1
 
 
 def test_every_token_is_read_once(scorer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -160,3 +161,18 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", program], timeout=WAIT_S, capture_output=True, text=True)
     assert done.returncode == 130, done.stderr
+
+
+def test_ctrl_c_in_the_middle_of_keeping_a_row_comes_after_it():
+    """What is being stored is stored whole; then the interrupt is raised, once."""
+    kept = []
+
+    def keep():
+        kept.append("half")
+        signal.raise_signal(signal.SIGINT)
+        kept.append("whole")
+
+    with Threads(2) as crew, pytest.raises(KeyboardInterrupt):
+        crew.run(["task"], lambda task: crew.post(keep))
+    assert kept == ["half", "whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -203,11 +203,12 @@ def test_sampled_and_forced_steps_are_never_confirmed():
 
 
 def test_a_confirmed_step_is_read_by_nobody_again():
-    """The draft's session goes on where it is, and the PRM commits what it has scored."""
+    """The draft's session goes on where it is; the PRM is told who wrote the text that it has read already."""
     bundle = scripted(default=0.1, draft=[SAME, "\\boxed{2}"], target=[SAME, "\\boxed{2}"])
     generation = solve(RSD(), bundle)
     assert all(step.confirmed and step.author == "target" for step in generation.steps)
-    assert [kind for kind, _, _ in bundle.prm.calls] == ["score", "commit"] * 2
+    told = [(kind, author) for kind, _, author in bundle.prm.calls if kind != "discard"]
+    assert told == [("score", "draft"), ("append", "target")] * 2
     # Every token once, but for the last one, which nothing follows.
     assert generation.forwarded_tokens["draft"] == generation.prompt_tokens + generation.tokens - 1
 

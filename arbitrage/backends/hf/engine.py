@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from arbitrage.backends.cached import KVCache
 from arbitrage.backends.hf.cache import RewindableCache, attention_layers
-from arbitrage.backends.hf.graphs import GraphedDecoder
+from arbitrage.backends.hf.graphs import GraphedDecoder, GraphRecorder, device_turn
 from arbitrage.backends.hf.lean import LeanDecoder, Pass
 from arbitrage.backends.together import Together
 
@@ -37,9 +38,11 @@ class Network:
         self.context_length = int(getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 20))
         self.lean = LeanDecoder.of(module) if lean else None
         """Our own forward pass; None where the module's has to do."""
-        recorded = self.lean is not None and self.device.type == "cuda"
-        self.graphs = GraphedDecoder(self.lean, self.device) if self.lean is not None and recorded else None
+        recorded = self.device.type == "cuda"
+        self.graphs: GraphedDecoder | None = None
         """Recorded decode passes, on CUDA."""
+        if self.lean is not None and recorded:
+            self.graphs = GraphedDecoder(self.lean, self.device, GraphRecorder(self.device))
         self._keeps = "logits_to_keep" in inspect.signature(module.forward).parameters
         self.together = Together[Pass, NDArray[np.float32]](self._forward, self._forward_one)
 
@@ -55,18 +58,39 @@ class Network:
     def forward(self, ids: Sequence[int], cache: RewindableCache, keep: int) -> NDArray[np.float32]:
         """Encode `ids` after what `cache` holds by the module; outputs at the last `keep` positions."""
         extra = {"logits_to_keep": keep} if self._keeps else {}
-        with torch.inference_mode():
+        with self._device_turn(), torch.inference_mode():
             tokens = torch.tensor([ids], device=self.device)
             out = self.module(input_ids=tokens, past_key_values=cache, use_cache=True, **extra).logits
             return on_host(out[0, -keep:])
 
     def _forward(self, passes: list[Pass]) -> list[NDArray[np.float32] | Exception]:
+        """All passes as one; where that fails, each alone, so that one cannot spoil the others."""
         assert self.lean is not None
-        return [on_host(rows) for rows in self.lean.run(passes)]
+        if len(passes) == 1:
+            try:
+                return [self._forward_one(passes[0])]
+            except Exception as error:
+                return [error]
+        held = [one.cache.length for one in passes]
+        try:
+            with self._device_turn():
+                return [on_host(rows) for rows in self.lean.run(passes)]
+        except Exception:
+            for one, length in zip(passes, held, strict=True):
+                one.cache.truncate(length)
+            return [self._forward([one])[0] for one in passes]
 
     def _forward_one(self, one: Pass) -> NDArray[np.float32]:
         assert self.lean is not None
-        return on_host(self.lean.run((one,))[0] if self.graphs is None else self.graphs.run(one))
+        with self._device_turn():
+            return on_host(self.lean.run((one,))[0] if self.graphs is None else self.graphs.run(one))
+
+    def _device_turn(self) -> AbstractContextManager[object]:
+        """Passes on a CUDA device come one after the other, those of other models included (`graphs.device_turn`)."""
+        return _FREE if self.device.type != "cuda" else device_turn
+
+
+_FREE: AbstractContextManager[object] = nullcontext()
 
 
 def on_host(rows: torch.Tensor) -> NDArray[np.float32]:
@@ -87,6 +111,7 @@ class LeanCache:
         self._together, self._graphs = network.together, network.graphs
         self.held = lean.new_cache() if network.graphs is None else network.graphs.new_cache()
         """Keys and values."""
+        self._closed = False
 
     @property
     def length(self) -> int:
@@ -103,8 +128,9 @@ class LeanCache:
 
     def close(self) -> None:
         """The tensors go with the last reference, or to the next sequence."""
-        if self._graphs is not None:
+        if self._graphs is not None and not self._closed:
             self._graphs.give_back(self.held)
+        self._closed = True
 
 
 class ModuleCache:

@@ -7,6 +7,8 @@ sequences at once are not recorded.
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import final
@@ -19,30 +21,45 @@ from arbitrage.backends.hf.lean import LeanDecoder, Pass
 
 _MOST_TOKENS = 16
 """Of a recorded pass: longer ones are bound by arithmetic."""
+_MOST_SPARE = 8
+"""Buffers that wait for their next sequence."""
 _FIRST_USES = 3
 """Passes over several tokens that are run before their length is worth a recording; single tokens always are."""
 
 Recorder = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 """Records a function of fixed tensors; what it returns runs it again and gives the same output tensor, filled anew."""
 
+device_turn = threading.Lock()
+"""Held by every pass on a CUDA device: while one thread records, no other may ask the driver for anything."""
 
-def record_graph(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record `run` as a CUDA graph; it is run a few times first, as torch asks for."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run()
 
-    def replay() -> Tensor:
-        graph.replay()
-        return output
+class GraphRecorder:
+    """Records as CUDA graphs on one device, all of them in one pool of memory."""
 
-    return replay
+    def __init__(self, device: torch.device) -> None:
+        """Record on `device`, whatever the current one is."""
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()  # replays come one after the other, outputs are copied between
+
+    def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """Record `run`; it is run twice before, as torch asks for."""
+        with torch.cuda.device(self._device):
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                for _ in range(2):
+                    run()
+            torch.cuda.current_stream().wait_stream(self._stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                output = run()
+
+        def replay() -> Tensor:
+            with torch.cuda.device(self._device):
+                graph.replay()
+            return output
+
+        return replay
 
 
 @final
@@ -66,32 +83,44 @@ class _Recording:
 class GraphedDecoder:
     """A lean forward pass whose short passes over one sequence are recorded and replayed."""
 
-    def __init__(self, lean: LeanDecoder, device: torch.device, record: Recorder = record_graph) -> None:
+    def __init__(self, lean: LeanDecoder, device: torch.device, record: Recorder) -> None:
         """Record passes of `lean` on `device`."""
         self._lean, self._device, self._record = lean, device, record
+        self._refused = False
+        """Whether a recording failed: then nothing is recorded any more."""
         self._uses: Counter[int] = Counter()
         self._spare: list[KeyValues] = []
 
     def new_cache(self) -> KeyValues:
         """An empty sequence, in a buffer that was used before where there is one."""
-        return self._spare.pop() if self._spare else self._lean.new_cache()
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return self._lean.new_cache()
 
     def give_back(self, held: KeyValues) -> None:
         """Take the buffer of a sequence that is done."""
-        held.truncate(0)
-        self._spare.append(held)
+        held.clear()
+        if len(self._spare) < _MOST_SPARE:
+            self._spare.append(held)
 
     def run(self, one: Pass) -> Tensor:
         """As `LeanDecoder.run` for one sequence; what is returned is overwritten by the next call."""
         count, held = len(one.ids), one.cache
         self._uses[count] += 1
-        if count > _MOST_TOKENS or (count > 1 and self._uses[count] <= _FIRST_USES):
+        if self._refused or count > _MOST_TOKENS or (count > 1 and self._uses[count] <= _FIRST_USES):
             return self._lean.run((one,))[0]
         with torch.inference_mode():
             held.reserve(held.length + count)
             recording = held.recordings.get(count)
             if not isinstance(recording, _Recording):
-                recording = held.recordings[count] = _Recording(self._lean, held, count, self._device, self._record)
+                try:
+                    recording = _Recording(self._lean, held, count, self._device, self._record)
+                except RuntimeError as error:  # layers that a graph cannot hold
+                    self._refused = True
+                    warnings.warn(f"passes are not recorded as CUDA graphs: {error}", stacklevel=2)
+                    return self._lean.run((one,))[0]
+                held.recordings[count] = recording
             rows = recording.rows(one)
         held.length += count
         return rows[-one.keep :]

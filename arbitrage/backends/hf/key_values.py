@@ -7,6 +7,8 @@ from torch import Tensor
 
 _LEAST_STEP = 32
 """Positions that a full buffer grows by at least; long ones grow by an eighth."""
+_LEAST_STATIC = 512
+"""Positions of a buffer on CUDA, where growing costs new recordings: there it doubles."""
 
 
 class KeyValues:
@@ -39,13 +41,29 @@ class KeyValues:
         if length <= self.capacity:
             return
         layers, heads, width = self._shape
-        capacity = length + max(_LEAST_STEP, length // 8)
-        # Static passes read the whole buffer, so there must be numbers in it.
-        make = torch.zeros if self._device.type == "cuda" else torch.empty
+        static = self._device.type == "cuda"
+        # Static passes read the whole buffer, so there must be numbers in it, and it is recorded anew when it grows.
+        capacity = max(_LEAST_STATIC, 2 * length) if static else length + max(_LEAST_STEP, length // 8)
+        make = torch.zeros if static else torch.empty
         larger = make(layers, heads, capacity, width, dtype=self._dtype, device=self._device)
         larger[:, :, : self.length] = self._buffer[:, :, : self.length]
         self._buffer, self.layers = larger, larger.unbind(0)
         self.recordings.clear()
+
+    def views(self, start: int, end: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """By layer: positions from `start` to `end` of keys and values, all keys to `end`, all values to `end`.
+
+        Cut for all layers at once: one layer after the other would take as long as the arithmetic of a small model.
+        """
+        heads = self._shape[1] // 2
+        room = self._buffer[:, :, start:end].unbind(0)
+        return room, self._buffer[:, :heads, :end].unbind(0), self._buffer[:, heads:, :end].unbind(0)
+
+    def clear(self) -> None:
+        """Forget everything; what was computed goes too, so that no number that is not finite is left behind."""
+        self.length = 0
+        with torch.inference_mode():
+            self._buffer.zero_()
 
     def truncate(self, length: int) -> None:
         """Forget everything from position `length` on."""

@@ -67,10 +67,6 @@ class LeanDecoder:
         on_cpu = self._device.type == "cpu" and self._dtype == torch.float32
         self.packed = packed and simple and on_cpu and parameters <= _PACKED_UP_TO
         """Whether weights were copied into faster layouts."""
-        scale = self._width**-0.5
-        # Of attention scores: in the weights of packed queries, else multiplied in later.
-        self._query_scale: float = scale if self.packed else 1.0
-        self._scale: float = 1.0 if self.packed else scale
         self._rotary = module.model.rotary_emb
         self._cos = self._sin = torch.empty(0)
         self._later = torch.empty(0)
@@ -83,8 +79,11 @@ class LeanDecoder:
         """The lean forward pass of `module`; None where it is not known to be the same function."""
         if not fits(module):
             return None
-        lean = LeanDecoder(module)
-        return lean if _agree(lean, module) else None
+        try:
+            lean = LeanDecoder(module)
+            return lean if _agree(lean, module) else None
+        except (RuntimeError, TypeError, ValueError, NotImplementedError):  # weights of some other kind
+            return None
 
     def new_cache(self) -> KeyValues:
         """An empty sequence."""
@@ -115,24 +114,27 @@ class LeanDecoder:
         spans, at = [], 0
         for one in passes:
             start, count = one.cache.length, len(one.ids)
-            one.cache.reserve(start + count)
-            spans.append(_Span(one.cache, at, at + count, start, start + count, self._mask(start, count)))
+            end = start + count
+            one.cache.reserve(end)
+            views = one.cache.views(start, end)
+            spans.append(_Span(one.cache, at, at + count, start, end, *views, self._mask(start, count)))
             at += count
         ids = passes[0].ids if len(passes) == 1 else [token for one in passes for token in one.ids]
         cos, sin = self._angles(spans)
-        attend = self._attend_scores if self.packed else self._attend_fused
+        # One token of each sequence is what decoding is; it is worth a way of its own.
+        attend = self._attend_single if self.packed and at == len(spans) else self._attend
 
         def attend_all(index: int, qkv: Tensor) -> Tensor:
-            if len(spans) == 1:
-                return attend(index, qkv, spans[0])
-            return torch.cat([attend(index, qkv[span.first : span.last], span) for span in spans])
+            return attend(index, qkv, spans)
 
         x = self._through(torch.tensor(ids, device=self._device), cos, sin, attend_all)
         for span in spans:
             span.cache.length = span.end
         wanted = [one.keep for one in passes]
+        if not any(wanted):
+            return [x[:0]] * len(passes)
         if len(passes) == 1:
-            return [self.read_out(x[at - wanted[0] :])] if wanted[0] else [x[:0]]
+            return [self.read_out(x[at - wanted[0] :])]
         chosen = torch.cat([x[span.last - keep : span.last] for span, keep in zip(spans, wanted, strict=True)])
         return list(torch.split(self.read_out(chosen), wanted))
 
@@ -150,14 +152,16 @@ class LeanDecoder:
         Returns:
             Outputs at all places, shape (tokens, outputs).
         """
-        count = ids.shape[0]
         hidden = torch.arange(held.capacity, device=self._device) > positions[:, None]  # (tokens, capacity)
-        mask = self._for_each_query(torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf))
+        mask = torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
+        if self.packed:
+            mask = self._for_each_query(mask)
 
         def attend(index: int, qkv: Tensor) -> Tensor:
             kv = held.layers[index]
             kv.index_copy_(1, positions, qkv[:, self._heads :].transpose(0, 1))
-            return self._mix(qkv, kv[: self._kv_heads], kv[self._kv_heads :], mask, count)
+            keys, values = kv[: self._kv_heads], kv[self._kv_heads :]
+            return (self._mix if self.packed else self._fused)(qkv, keys, values, mask)
 
         cos, sin = (table.index_select(0, positions) for table in self.prepare(held.capacity))
         return self.read_out(self._through(ids, cos, sin, attend))
@@ -180,48 +184,53 @@ class LeanDecoder:
             x = layer.down.onto(functional.silu(gate).mul_(up), x)
         return x
 
-    def _attend_scores(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
-        """Attention by two products and a softmax: the fewest operations."""
-        kv = span.cache.layers[index]
-        kv[:, span.start : span.end] = qkv[:, self._heads :].transpose(0, 1)
-        keys, values = kv[: self._kv_heads, : span.end], kv[self._kv_heads :, : span.end]
-        return self._mix(qkv, keys, values, span.mask, span.end - span.start)
+    def _attend_single(self, index: int, qkv: Tensor, spans: Sequence[_Span]) -> Tensor:
+        """Attention where every sequence has one new token: what can be cut for all at once is."""
+        fresh = qkv[:, self._heads :].unsqueeze(2).unbind(0)
+        queries = qkv[:, : self._heads].view(len(spans), self._kv_heads, -1, self._width).unbind(0)
+        mixed = []
+        for span, new, query in zip(spans, fresh, queries, strict=True):
+            span.room[index].copy_(new)
+            weights = torch.softmax(torch.bmm(query, span.keys[index].transpose(1, 2)), -1)
+            mixed.append(torch.bmm(weights, span.values[index]))
+        return mixed[0].view(1, -1) if len(mixed) == 1 else torch.stack(mixed).view(len(mixed), -1)
 
-    def _mix(self, qkv: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, count: int) -> Tensor:
-        """Values mixed by attention, shape (count, heads * width).
+    def _attend(self, index: int, qkv: Tensor, spans: Sequence[_Span]) -> Tensor:
+        """Attention of any number of new tokens of each sequence."""
+        mix, mixed = self._mix if self.packed else self._fused, []
+        for span in spans:
+            part = qkv if len(spans) == 1 else qkv[span.first : span.last]
+            span.room[index].copy_(part[:, self._heads :].transpose(0, 1))
+            mixed.append(mix(part, span.keys[index], span.values[index], span.mask))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def _mix(self, qkv: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Values mixed by attention of packed queries, which come scaled; shape (count, heads * width).
 
         Args:
             qkv: the queries come first in it, shape (count, all heads, width).
             keys: shape (key-value heads, positions, width).
             values: likewise.
             mask: added to the scores, shape (1, count * queries a key-value head, positions); None adds nothing.
-            count: tokens.
         """
-        groups = self._heads // self._kv_heads
+        count, groups = qkv.shape[0], self._heads // self._kv_heads
         if count == 1:
             queries = qkv[0, : self._heads].view(self._kv_heads, groups, self._width)
         else:
             split = qkv[:, : self._heads].view(count, self._kv_heads, groups, self._width)
             queries = split.transpose(0, 1).reshape(self._kv_heads, count * groups, self._width)
         turned = keys.transpose(1, 2)
-        if mask is not None:
-            scores = torch.baddbmm(mask, queries, turned, alpha=self._scale)
-        else:
-            scores = torch.bmm(queries, turned) if self._scale == 1.0 else torch.bmm(queries, turned).mul_(self._scale)
-        weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
-        mixed = torch.bmm(weights, values)
+        scores = torch.bmm(queries, turned) if mask is None else torch.baddbmm(mask, queries, turned)
+        mixed = torch.bmm(torch.softmax(scores, -1), values)
         if count == 1:
             return mixed.view(1, -1)
         return mixed.view(self._kv_heads, count, groups, self._width).transpose(0, 1).reshape(count, -1)
 
-    def _attend_fused(self, index: int, qkv: Tensor, span: _Span) -> Tensor:
-        """Attention by torch's own kernel: no scores in memory, any precision."""
-        kv = span.cache.layers[index]
-        kv[:, span.start : span.end] = qkv[:, self._heads :].transpose(0, 1)
-        keys, values = kv[None, : self._kv_heads, : span.end], kv[None, self._kv_heads :, : span.end]
+    def _fused(self, qkv: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """As `_mix`, by torch's own kernel: any precision, no scores in memory; `mask`: shape (tokens, positions)."""
         queries = qkv[None, :, : self._heads].transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
+            queries, keys[None], values[None], attn_mask=mask, enable_gqa=self._heads != self._kv_heads
         )
         return mixed[0].transpose(0, 1).reshape(qkv.shape[0], -1)
 
@@ -295,9 +304,9 @@ class LeanDecoder:
         if norm is not None:
             weight *= norm.weight.detach() * norm.weight.numel() ** 0.5
         if scaled:
-            weight[:scaled] *= self._query_scale
+            weight[:scaled] *= self._width**-0.5
             if bias is not None:
-                bias[:scaled] *= self._query_scale
+                bias[:scaled] *= self._width**-0.5
         return Packed(weight, bias)
 
 
@@ -310,6 +319,11 @@ class _Span:
     last: int
     start: int
     end: int
+    room: Sequence[Tensor]
+    """By layer: where the keys and values of the new tokens go, shape (2 heads, new, width)."""
+    keys: Sequence[Tensor]
+    """By layer: all up to the newest, shape (heads, end, width)."""
+    values: Sequence[Tensor]
     mask: Tensor | None
 
 
@@ -327,6 +341,11 @@ def _projections(block: Any) -> list[Any]:
     ]
 
 
+def _patched(part: nn.Module) -> bool:
+    """Whether somebody has changed what this part computes: hooks, or a `forward` of its own."""
+    return bool(part._forward_hooks or part._forward_pre_hooks) or "forward" in part.__dict__
+
+
 def fits(module: Any) -> bool:
     """Whether `module` is of a kind that the lean forward pass knows."""
     config = module.config
@@ -338,7 +357,8 @@ def fits(module: Any) -> bool:
         and rope.get("rope_type", "default") in _ROTATIONS
         and getattr(config, "hidden_act", "") == "silu"
         and all(kind == "full_attention" for kind in windows)
-        and (bool(windows) or getattr(config, "sliding_window", None) is None)
+        and (config.model_type == "qwen2" or getattr(config, "sliding_window", None) is None)
+        and not any(_patched(part) for part in module.modules())
         and len({parameter.device for parameter in module.parameters()}) == 1
     )
 

@@ -197,12 +197,13 @@ class LikelihoodSession(HFScoreSession):
 
     def score(self, step: str, author: Author) -> float:
         """See `ScoreSession.score`."""
+        score = super().score(step, author)
         self._author = author
-        return super().score(step, author)
+        return score
 
     def _read(self, candidate: Sequence[int]) -> float:
         """The score of the candidate, which stands at the end of the sequence."""
-        waiting, self._unread = self._unread, []
+        waiting = self._unread
         count = sum(map(len, waiting)) + len(candidate)
         known = 0 if self._expected is None else len(self._expected)
         rows = self._expected
@@ -210,6 +211,7 @@ class LikelihoodSession(HFScoreSession):
             fresh = self._sequence.outputs(count + 1 - known)
             rows = fresh if rows is None else np.concatenate([rows, fresh])
         assert rows is not None
+        self._unread = []
         started = time.perf_counter()
         at = 0
         for step in waiting:

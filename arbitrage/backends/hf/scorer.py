@@ -111,9 +111,15 @@ class HFScoreSession(ScoreSession):
         candidate = self._scorer.encoder.step(step, author)
         if len(self._sequence.ids) - len(self._trailing) + len(candidate) > self._scorer.network.context_length:
             self._make_room(len(candidate))
-        self._follow(candidate)
+        kept = self._follow(candidate)
+        try:
+            score = self._read(candidate)
+        except BaseException:  # as if it had never been asked
+            self._sequence.truncate(len(self._sequence.ids) - len(candidate) + kept)
+            self._trailing = candidate[:kept]
+            raise
         self._candidate = self._trailing = candidate
-        return self._read(candidate)
+        return score
 
     def _read(self, candidate: Sequence[int]) -> float:
         """The score of the candidate, which stands at the end of the sequence."""
@@ -141,12 +147,13 @@ class HFScoreSession(ScoreSession):
         """See `ScoreSession.close`."""
         self._sequence.close()
 
-    def _follow(self, ids: Sequence[int]) -> None:
-        """Put `ids` behind the committed steps; what is encoded there already and the same stays."""
+    def _follow(self, ids: Sequence[int]) -> int:
+        """Put `ids` behind the committed steps; how many were there already and stay encoded."""
         kept = self._reusable(ids)
         self._sequence.truncate(len(self._sequence.ids) - len(self._trailing) + kept)
         self._sequence.append(ids[kept:])
         self._candidate, self._trailing = None, []
+        return kept
 
     def _reusable(self, ids: Sequence[int]) -> int:
         """How many of `ids` are encoded already."""
@@ -155,13 +162,13 @@ class HFScoreSession(ScoreSession):
     def _make_room(self, needed: int) -> None:
         """Keep the problem and drop the oldest steps until `needed` more tokens fit."""
         room = self._scorer.network.context_length - needed
-        while self._steps and len(self._head) + sum(map(len, self._steps)) > room:
-            del self._steps[0]
         if len(self._head) > room:
             raise ContextOverflowError(
                 f"problem and step together exceed the context of {self._scorer.name!r}, "
                 f"{self._scorer.network.context_length} tokens"
             )
+        while self._steps and len(self._head) + sum(map(len, self._steps)) > room:
+            del self._steps[0]
         self._restart()
 
     def _restart(self) -> None:
