@@ -296,7 +296,7 @@ def test_the_adaptive_length_notices_when_text_becomes_easier():
     simulate(length, 500, acceptance=0.0)
     simulate(length, 500, acceptance=0.95)
     _, plain = simulate(length, 200, acceptance=0.95)
-    assert plain < 0.1
+    assert plain < 0.2  # stretches that measure a plain token are in it
 
 
 def test_looking_up_costs_no_pause():
