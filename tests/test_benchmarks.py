@@ -115,6 +115,16 @@ class TestScripts:
         assert [row["at_once"] for row in rows] == [1, 2] * 3
         assert all(row["same_text"] + len(row["divergences"]) == 3 for row in rows)
 
+    def test_reuse_compares_the_same_texts(self, run: Callable[..., Any]) -> None:
+        rows = run("reuse", "--limit", 3, "--pairs", "small draft, hf")["results.json"]["rows"]
+        assert rows[0]["method"] == "random"
+        assert all(row["same_text"] == row["problems"] == 3 for row in rows)
+
+    def test_the_forward_pass_is_compared_in_all_ways(self, run: Callable[..., Any]) -> None:
+        rows = run("forward_pass", "--rounds", 1)["results.json"]["rows"]
+        assert {row["model"] for row in rows} == {"draft", "target"}
+        assert all(set(row["median_s"]) == {"lean, packed", "lean", "transformers"} for row in rows)
+
     def test_gpu_runs_on_a_cpu_with_toy_sizes(self, run: Callable[..., Any]) -> None:
         results = run("gpu", "--tiny", "--device", "cpu", "--problems", 1, "--limit", 1, "--repeats", 1)
         kinds = sorted(name.rpartition("tiny-")[2] for name in results)
