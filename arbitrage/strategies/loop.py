@@ -32,7 +32,8 @@ class StepStrategy(Strategy):
     requires: frozenset[Role | Capability] = frozenset({Role.DRAFT, Role.TARGET, Capability.REWIND})
     mixes_tokenizers = True
     reuse: bool = True
-    """Whether the target, asked for its own step, first checks how far the draft's agrees. Changes no text."""
+    """Whether the target, asked for its own step, first checks how far the draft's agrees. Changes no text; where the
+    target itself speculates with a draft and samples, the law stays and the text may be another."""
     pipeline: bool = False
     """Whether the draft goes on writing while a step is judged. Changes no text."""
 
