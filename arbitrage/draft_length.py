@@ -93,7 +93,7 @@ class FixedLength(DraftLength):
         return self._length
 
     def speedup(self) -> float:
-        """Nothing is known: whoever expects a gain goes first."""
+        """Nothing is known; of sources that are alike the first is asked."""
         return 1.0
 
     def observe(self, done: Round) -> None:

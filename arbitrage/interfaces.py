@@ -92,7 +92,7 @@ class Usage:
     seconds: float = 0.0
     """Wall-clock seconds inside forward passes, device synchronised."""
     dropped: int = 0
-    """Of the tokens, those that were taken back; the others are the model's final stream."""
+    """Of the tokens, those that were taken back; the others are what the model holds at the end."""
     repeated: int = 0
     """Tokens that had been at the same place behind the same tokens before: work that a cache should have saved."""
 

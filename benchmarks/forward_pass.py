@@ -11,22 +11,19 @@ not count.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf import HFBackend
 from arbitrage.backends.hf.engine import ModuleCache, Network, on_host
 from arbitrage.backends.hf.lean import LeanDecoder, Pass
-from arbitrage.harness import environment
 from arbitrage.harness.statistics import ratio
+from reporting import Report, interval
 
 CONTEXT = 256
 LENGTHS = (1, 2, 4, 8, 32, 128)
@@ -84,10 +81,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     title = f"a pass over k tokens after {CONTEXT}, float32, {arguments.threads} thread(s), medians"
-    table = Table(title=title, title_justify="left")
-    for column in ("model", "k", *(f"{way}, ms" for way in WAYS), "packed: times faster", "lean: times faster"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    rows = []
+    report = Report(
+        title, ["model", "k", *(f"{way}, ms" for way in WAYS), "packed: times faster", "lean: times faster"]
+    )
     for source in arguments.models or [str(bundled_path(role)) for role in ("draft", "target")]:
         model = HFBackend().language_model(source, "cpu", dtype="float32", lean=False, threads=arguments.threads)
         found = ways(model.network)
@@ -97,16 +93,15 @@ def main() -> None:
             faster = [ratio(times["transformers"], times[way], groups, of="median") for way in WAYS[:2]]
             medians = {way: float(np.median(times[way])) for way in WAYS}
             cells = [f"{1000 * medians[way]:.2f}" for way in WAYS] + [estimate.shown(".2f") for estimate in faster]
-            table.add_row(model.name, str(length), *cells)
-            ratios = {way: [e.value, e.low, e.high] for way, e in zip(WAYS, faster, strict=False)}
-            rows.append({"model": model.name, "tokens": length, "median_s": medians, "times_faster": ratios})
-    Console(width=140).print(table)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        about = {"threads": arguments.threads, **environment.surroundings()}
-        (arguments.out / "results.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
-        with (arguments.out / "table.txt").open("w") as file:
-            Console(file=file, width=140).print(table)
+            ratios = {way: interval(estimate) for way, estimate in zip(WAYS, faster, strict=False)}
+            report.add(
+                [model.name, str(length), *cells],
+                model=model.name,
+                tokens=length,
+                median_s=medians,
+                times_faster=ratios,
+            )
+    report.finish(arguments.out, threads=arguments.threads)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ to floating-point ties), sampled output has the target's law.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from arbitrage.decoding import Rounds, Source, Writing, common_prefix, step_source
-from arbitrage.draft_length import DraftLength
+from arbitrage.draft_length import DraftLength, FixedLength
 from arbitrage.interfaces import Capability, Continuation, LanguageModel, Session, Stop, Usage
 from arbitrage.proposals import Proposer
 from arbitrage.sampling import Logits, Sampling
@@ -115,7 +115,10 @@ class SpeculativeSession(Session):
         writing = Writing(self._model.codec, stop, self._model.context_length - start)
         sources = self._greedy if sampling.greedy else self._sampled
         if proposal:
-            sources = [step_source(self._model, proposal, start, sampling), *sources]
+            source = step_source(self._model, proposal, start, sampling)
+            # A fixed length is meant for every draft. Any other would wait for plain tokens, which nobody writes here.
+            fixed = next((own.length for own in sources if isinstance(own.length, FixedLength)), source.length)
+            sources = [replace(source, length=fixed), *sources]
         done = Rounds(self._session, writing, sources, sampling, rng).run()
         written = self.ids[start:]
         return writing.end(written, proposal_kept=common_prefix(written, proposal), **done)

@@ -105,6 +105,27 @@ def test_a_judged_solution_reads_no_token_twice(scorer):
         assert session.usage.repeated == len("ab") + 1
 
 
+def test_a_score_that_failed_leaves_no_trace(scorer, monkeypatch):
+    """Neither unread steps nor what the candidate began with get lost; the next scores are those of one pass."""
+    run = scorer.network.lean.run
+
+    def fails(passes):
+        raise MemoryError("no room")
+
+    with scorer.open(PROBLEM) as session:
+        session.score("abcd", "draft")
+        session.append("abzz", "target")
+        for text in ("mnop", "mnxx"):
+            with monkeypatch.context() as patch:
+                patch.setattr(scorer.network.lean, "run", fails)
+                with pytest.raises(MemoryError):
+                    session.score(text, "draft")
+            with pytest.raises(RuntimeError, match="no candidate"):
+                session.commit()
+            assert scorer.network.lean.run == run
+            assert session.score(text, "draft") == pytest.approx(whole(scorer, ["abzz", text]), rel=1e-4, abs=1e-9)
+
+
 def test_every_token_is_read_once(scorer):
     """Kept steps cost their own tokens; unscored ones are read with the next candidate."""
     with scorer.open(PROBLEM) as session:

@@ -149,6 +149,29 @@ def test_tokens_that_are_encoded_again_are_counted(checkpoint, loaded):
         assert (session.usage.tokens, session.usage.dropped, session.usage.repeated) == (10, 4, 3)
 
 
+def test_a_pass_that_fails_leaves_the_sequence_as_it_was(checkpoint, loaded, monkeypatch):
+    """Nothing of it is held or counted; the next try gives the rows of an undisturbed session."""
+    model = loaded(checkpoint)
+    with model.open([3, 4, 5]) as session:
+        session.extend((), logits=1)
+        before = (session.usage.tokens, session.usage.calls)
+        cache = session._sequence._cache
+        forward = cache.forward
+
+        def fails(ids, keep):
+            forward(ids, keep)
+            raise MemoryError("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, "forward", fails)
+            with pytest.raises(MemoryError):
+                session.extend([6, 7], logits=1)
+        assert (session.usage.tokens, session.usage.calls) == before
+        rows = session.extend((), logits=1)
+        assert session.usage.tokens == before[0] + 2
+    np.testing.assert_allclose(rows[0], fresh_logits(model, [3, 4, 5, 6, 7])[-1], atol=2e-4)
+
+
 def test_a_full_context_ends_with_its_own_reason_and_never_overflows(checkpoint, loaded):
     """Generation stops at the last position; prompts and appends that do not fit are refused with the numbers."""
     model = loaded(checkpoint)

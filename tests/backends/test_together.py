@@ -101,6 +101,63 @@ def test_callers_that_keep_coming_back_stay_together():
     assert len(work.sizes) < 16 * 50 / 4
 
 
+def test_a_run_waits_for_those_that_took_part_before():
+    """Three that were run together and come back one after the other are run together again."""
+    work = Doubling()
+    work.gate.clear()
+    threads = in_threads([lambda: work.together(2)])
+    until(lambda: work.sizes == [1])
+    late = threading.Event()
+
+    def twice(n: int, hurries: bool) -> None:
+        work.together(n)
+        if not hurries:
+            assert late.wait(10)
+        work.together(n)
+
+    threads += in_threads([lambda n=n: twice(n, n == 4) for n in (4, 6, 8)])
+    until(lambda: len(work.together._waiting) == 3)
+    work.seconds = 1.0  # patience is a share of the time that runs take
+    work.gate.set()
+    until(lambda: work.sizes == [1, 3] and len(work.together._waiting) == 1)
+    late.set()
+    for thread in threads:
+        thread.join(10)
+    assert work.sizes == [1, 3, 3]
+
+
+def test_an_interrupted_leader_leaves_nobody_waiting():
+    """Ctrl-C reaches the thread that runs; those that waited get an error, and the next call works."""
+    gate, asked, told = threading.Event(), [], []
+
+    def run(numbers: list[int]) -> list[int | Exception]:
+        raise KeyboardInterrupt
+
+    def run_one(number: int) -> int:
+        asked.append(number)
+        assert gate.wait(10)
+        return number
+
+    together = Together[int, int](run, run_one)
+
+    def ask(n: int) -> None:
+        try:
+            told.append(together(n))
+        except BaseException as error:
+            told.append(type(error).__name__)
+
+    threads = in_threads([lambda: ask(1)])
+    until(lambda: asked == [1])
+    threads += in_threads([lambda n=n: ask(n) for n in (2, 3)])
+    until(lambda: len(together._waiting) == 2)
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert sorted(map(str, told)) == ["1", "KeyboardInterrupt", "RuntimeError"]
+    assert not together._busy
+
+
 def test_a_run_that_breaks_is_everybodys_error_and_the_next_one_works():
     """An exception out of the function itself reaches all that took part; nobody is left waiting."""
     gate, asked = threading.Event(), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -313,6 +314,16 @@ def test_a_run_without_target_only_says_what_to_record(tmp_path: Path) -> None:
     rows = [row for row in ROWS if row.strategy == "draft-only"]
     run = saved(tmp_path / "run", rows, names={"draft-only": {"name": "draft-only"}})
     with pytest.raises(RunError, match="no solved rows of target-only"):
+        Trace.read([run])
+
+
+def test_a_run_of_several_problems_at_once_is_not_planned_from(tmp_path: Path) -> None:
+    """Its seconds hold what each problem waited for the others."""
+    run = saved(tmp_path / "run", ROWS)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["identity"]["concurrency"] = 4
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="4 problems at once"):
         Trace.read([run])
 
 

@@ -12,7 +12,7 @@ from arbitrage import decoding
 from arbitrage.backends.loading import load_models
 from arbitrage.draft_length import FixedLength
 from arbitrage.harness.datasets import load_dataset
-from arbitrage.interfaces import Models, Settings
+from arbitrage.interfaces import Models, Settings, Stop
 from arbitrage.registry import registry
 from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
@@ -303,6 +303,36 @@ def test_a_failure_while_the_draft_writes_ahead_is_the_solutions_failure():
     bundle = Models(Failing(["first", "second"]), ScriptedModel(["first"]), router=ScriptedScorer({}))
     with pytest.raises(RuntimeError, match="the draft failed"):
         solve(ArbitrageRouter(pipeline=True), bundle)
+
+
+def test_a_failure_in_a_step_that_nobody_wanted_is_nobodys():
+    """What the draft would have written behind an escalated step does not count: without pipelining nobody knew."""
+
+    class Failing(Watched):
+        def next_token(self, written):
+            token = super().next_token(written)
+            if "first\n\n" in written and self.reached.is_set():
+                raise RuntimeError("the draft failed")
+            return token
+
+    def solution(pipeline):
+        draft = Failing(["first", "x" * 50])
+        scorer = waiting(draft, lambda step: 0.9) if pipeline else ScriptedScorer({}, default=0.9)
+        bundle = Models(draft, ScriptedModel(["other", "last"]), router=scorer, settings=Settings(max_steps=2))
+        return solve(ArbitrageRouter(pipeline=pipeline), bundle).text
+
+    assert solution(pipeline=True) == solution(pipeline=False) == "other\n\nlast"
+
+
+def test_a_rejected_step_is_checked_also_where_the_target_drafts_by_itself():
+    """With a fixed draft length too, the step at hand goes before asking the draft again."""
+    target, draft = ScriptedModel(["abcdefgh" * 4]), ScriptedModel(["zzzz"])
+    model = speculate(target, draft, gamma=2)
+    with model.open([1]) as session:
+        step = target.codec.encode("abcdefgh" * 4)
+        told = session.generate(Stop(33), Sampling(), np.random.default_rng(0), proposal=step)
+        assert told.proposal_kept == 32
+        assert session.usage_by_role(Role.TARGET)[Role.TARGET].calls < 16
 
 
 def test_requirements_stay():

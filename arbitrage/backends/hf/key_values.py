@@ -1,4 +1,4 @@
-"""Keys and values of one sequence in all layers: one buffer, grown in small steps, rolled back by moving an index."""
+"""Keys and values of one sequence in all layers: one growing buffer, rolled back by moving an index."""
 
 from __future__ import annotations
 
