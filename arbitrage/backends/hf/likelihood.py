@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import exp, log1p
+from math import log1p
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.backends.hf.codec import HFCodec
+from arbitrage.backends.hf.readout import sigmoid
 from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamFormat
 from arbitrage.errors import ModelLoadError
 from arbitrage.sampling import Logits
@@ -108,7 +109,7 @@ class Calibration:
 
     def reward(self, surprise: float) -> float:
         """σ(offset − slope · surprise)."""
-        return _sigmoid(self.offset - self.slope * surprise)
+        return sigmoid(self.offset - self.slope * surprise)
 
     def score(self, reading: Reading) -> float:
         """See `Readout.score`."""
@@ -131,7 +132,7 @@ class AdvantageHead:
         """See `Readout.score`."""
         values = (np.array(_values(reading)) - self.mean) / self.scale
         units = np.tanh(self.hidden @ np.append(values, 1.0))
-        return _sigmoid(float(self.output @ np.append(units, 1.0)))
+        return sigmoid(float(self.output @ np.append(units, 1.0)))
 
 
 def readout(settings: Mapping[str, Any]) -> Readout:
@@ -252,7 +253,3 @@ class LikelihoodSession(HFScoreSession):
         super()._restart()
         self._expected = None
         self._unread = [step for step in self._unread if any(step is kept for kept in self._steps)]
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + exp(-x)) if x >= 0 else exp(max(x, -700.0)) / (1 + exp(max(x, -700.0)))

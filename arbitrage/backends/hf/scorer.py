@@ -8,7 +8,6 @@ scorer was trained with tags) and the separator's last id. The score is the soft
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from arbitrage.backends.cached import CachedSequence
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
+from arbitrage.backends.hf.readout import RowReadout, TwoLabels
 from arbitrage.decoding import common_prefix
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import ScoreSession, StepScorer, Usage
@@ -61,7 +61,7 @@ class StreamEncoder:
 
 
 class HFStepScorer(StepScorer):
-    """A two-label token classifier read at the separators."""
+    """A token classifier read at the separators."""
 
     def __init__(
         self,
@@ -71,9 +71,11 @@ class HFStepScorer(StepScorer):
         stream: StreamFormat,
         facts: dict[str, object] | None = None,
         lean: bool = True,
+        readout: RowReadout | None = None,
     ) -> None:
-        """Wrap a loaded classifier; see `StreamFormat` for how it reads."""
+        """Wrap a loaded classifier; see `StreamFormat` for how it reads. Without a readout it has two labels."""
         self.name = name
+        self.row_readout = readout or TwoLabels()
         self.thresholds = dict(stream.thresholds)
         self.encoder = StreamEncoder(codec, stream)
         self.network = Network(module, name, lean)
@@ -123,8 +125,7 @@ class HFScoreSession(ScoreSession):
 
     def _read(self, candidate: Sequence[int]) -> float:
         """The score of the candidate, which stands at the end of the sequence."""
-        no, yes = self._sequence.outputs(1)[0].tolist()
-        return 0.5 + 0.5 * math.tanh((yes - no) / 2)  # softmax over the two labels, index 1, without overflow
+        return self._scorer.row_readout.score(self._sequence.outputs(1)[0])
 
     def commit(self) -> None:
         """See `ScoreSession.commit`."""

@@ -1,0 +1,219 @@
+"""Step pairs: both models' next step after one prefix, and what a process reward model says of them.
+
+One pair is one training example of a router (arXiv:2512.05033, section 5). Knows the format on disk; knows no models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from arbitrage.errors import ArbitrageError, MissingExtraError
+from arbitrage.harness.run_folder import write_json, write_whole
+from arbitrage.types import Author
+
+MANIFEST = "manifest.json"
+"""File in a folder of pairs that says how they were made."""
+FORMAT = 1
+"""Raised when a field changes its meaning."""
+
+
+class PairsError(ArbitrageError):
+    """A folder of step pairs is absent, empty, damaged, or made in another way than is asked for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStep:
+    """A step that stood before the pair."""
+
+    text: str
+    """Without the separator."""
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class StepPair:
+    """The draft's and the target's next step after the same prefix x, scored by the same PRM."""
+
+    problem_id: str
+    statement: str
+    """Of the problem, as the models read it."""
+    source: str
+    """Where the problem comes from (NuminaMath: its source); empty when unknown."""
+    index: int
+    """Position of the step in its solution, from 0."""
+    history: tuple[HistoryStep, ...]
+    """Committed steps before it."""
+    draft: str
+    """z_d, without the separator."""
+    targets: tuple[str, ...]
+    """m samples of z_t, without separators; the first is what an escalation would commit."""
+    draft_reward: float
+    """s_d in [0, 1]."""
+    target_rewards: tuple[float, ...]
+    """Of each sample, in [0, 1]."""
+    draft_ids: tuple[int, ...]
+    """The draft's step in its own tokenizer, separator or end of sequence included."""
+    draft_logprobs: tuple[float, ...]
+    """Natural-log probability of each of these under the draft at temperature 1."""
+    target_tokens: tuple[int, ...]
+    """Length of each sample of z_t in tokens, separator included."""
+    prefix_ids: tuple[int, ...]
+    """Prompt and committed steps as the draft read them."""
+    committed: Author
+    """Whose step the roll-in went on with."""
+    roll_in: str
+    """What decided that: oracle, draft, target, or a router's name."""
+    temperature: float = 0.0
+    """0: greedy."""
+    draft_outcome: float | None = None
+    """Share of roll-outs from x·z_d that end in the right answer; None where nobody rolled out."""
+    target_outcome: float | None = None
+    """The same from x·z_t (its first sample)."""
+
+    @property
+    def target_reward(self) -> float:
+        """s_t: the mean over the samples."""
+        return fmean(self.target_rewards)
+
+    @property
+    def advantage(self) -> float:
+        """Δ = s_t − s_d."""
+        return self.target_reward - self.draft_reward
+
+    @property
+    def label(self) -> bool:
+        """Y = 1[Δ > 0]; ties keep the draft."""
+        return self.advantage > 0
+
+    @property
+    def draft_logprob(self) -> float:
+        """Mean log-probability per token: the draft's confidence in its step."""
+        return fmean(self.draft_logprobs) if self.draft_logprobs else 0.0
+
+
+def held_out(problem_id: str, share: float = 0.1) -> bool:
+    """Whether a problem's pairs are for evaluation: by its id alone, so that no later pair of it can be trained on."""
+    digest = hashlib.sha256(f"held out {problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def split(pairs: Iterable[StepPair], share: float = 0.1) -> tuple[list[StepPair], list[StepPair]]:
+    """(for training, held out), by problem."""
+    training: list[StepPair] = []
+    kept_out: list[StepPair] = []
+    for pair in pairs:
+        (kept_out if held_out(pair.problem_id, share) else training).append(pair)
+    return training, kept_out
+
+
+def write_shard(folder: Path, pairs: Sequence[StepPair]) -> Path:
+    """Store whole problems' pairs as the folder's next Parquet file; it is there completely or not at all.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(file.stem.rpartition("-")[2]) for file in shards(folder)), default=-1)
+    pa, parquet = _arrow()
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist([asdict(pair) for pair in pairs], _schema(pa)), sink, compression="zstd")
+    file = folder / f"shard-{number:05d}.parquet"
+    write_whole(file, sink.getvalue().to_pybytes())
+    return file
+
+
+def shards(folder: Path) -> list[Path]:
+    """The folder's Parquet files in the order in which they were written."""
+    return sorted(folder.glob("shard-*.parquet"))
+
+
+def read_pairs(folder: Path) -> Iterator[StepPair]:
+    """All pairs of a folder, a shard at a time.
+
+    Raises:
+        PairsError: there are none, or a file is damaged or of another format.
+        MissingExtraError: pyarrow is not installed.
+    """
+    _, parquet = _arrow()
+    files = shards(folder)
+    if not files:
+        raise PairsError(
+            f"{folder}: there are no step pairs in it; make some with: arbitrage router collect --out {folder}"
+        )
+    for file in files:
+        try:
+            rows = parquet.read_table(file).to_pylist()
+            yield from map(_pair, rows)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
+            raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
+
+
+def finished_problems(folder: Path) -> set[str]:
+    """Ids of problems whose pairs are stored."""
+    _, parquet = _arrow()
+    return {
+        name
+        for file in shards(folder)
+        for name in parquet.read_table(file, columns=["problem_id"]).column("problem_id").to_pylist()
+    }
+
+
+def write_manifest(folder: Path, facts: Mapping[str, object]) -> None:
+    """Say how the folder's pairs are made; before the first of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MANIFEST, {"format": FORMAT, **facts})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """How the folder's pairs were made.
+
+    Raises:
+        PairsError: it does not say, or is of another format.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PairsError(f"{folder} is no folder of step pairs: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise PairsError(f"{folder / MANIFEST} is not of format {FORMAT}; collect the pairs again with this version")
+    return manifest
+
+
+def _pair(row: dict[str, Any]) -> StepPair:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values["history"] = tuple(HistoryStep(**step) for step in values["history"])
+    return StepPair(**values)
+
+
+def _schema(pa: Any) -> Any:
+    strings, doubles, whole = pa.list_(pa.string()), pa.list_(pa.float64()), pa.list_(pa.int32())
+    special = {
+        "index": pa.int32(),
+        "history": pa.list_(pa.struct([("text", pa.string()), ("author", pa.string())])),
+        "targets": strings,
+        "draft_reward": pa.float64(),
+        "target_rewards": doubles,
+        "draft_ids": whole,
+        "draft_logprobs": doubles,
+        "target_tokens": whole,
+        "prefix_ids": whole,
+        "temperature": pa.float64(),
+        "draft_outcome": pa.float64(),
+        "target_outcome": pa.float64(),
+    }
+    return pa.schema([(field.name, special.get(field.name, pa.string())) for field in fields(StepPair)])
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError.of("a folder of step pairs", "pyarrow", "router") from None
+    return pyarrow, pyarrow.parquet
