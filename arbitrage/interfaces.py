@@ -180,6 +180,12 @@ class Session(ABC):
             ContextOverflowError: the sequence would be longer than the model's context.
         """
 
+    def catch_up(self) -> None:  # noqa: B027 - where nothing can be encoded ahead of time, nothing is
+        """Encode what was appended and not run yet, so that whoever asks next finds it done. Changes no output.
+
+        Whatever it raises leaves the session as it was.
+        """
+
     @abstractmethod
     def rewind(self, length: int) -> None:
         """Forget all tokens from position `length` on. Exact: later logits equal those of a fresh session.

@@ -55,7 +55,14 @@ class ArbitrageOracle(StepStrategy):
     name = "arbitrage-oracle"
     requires = StepStrategy.requires | {Role.PRM}
 
-    def __init__(self, threshold: float = 0.0, samples: int = 1, reuse: bool = True, pipeline: bool = False) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.0,
+        samples: int = 1,
+        reuse: bool = True,
+        pipeline: bool = False,
+        catch_up: bool = False,
+    ) -> None:
         """Set the bound.
 
         Args:
@@ -64,8 +71,9 @@ class ArbitrageOracle(StepStrategy):
                 write the same step every time, so there one is drawn.
             reuse: whether the target first checks how far the draft's step agrees with its own.
             pipeline: whether the draft goes on writing while a step is judged.
+            catch_up: whether the target reads accepted steps while the draft writes.
         """
-        super().__init__(reuse, pipeline)
+        super().__init__(reuse, pipeline, catch_up)
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
         self.threshold, self.samples = threshold, samples
