@@ -137,12 +137,13 @@ def extras() -> Iterator[Finding]:
 
 def hardware() -> Iterator[Finding]:
     """Cores, memory, GPUs, threads and load."""
+    from arbitrage.cpu import available_cores
     from arbitrage.harness import environment
 
     if _version("torch"):
         importlib.import_module("torch")  # the description asks torch for threads and GPUs only when it is there
     machine = environment.describe_machine()
-    cores = environment.available_cores()
+    cores = available_cores()
     yield Finding("ok", "processor", f"{machine['cpu']}, {cores} cores")
     memory = machine["memory_bytes"]
     if isinstance(memory, int):

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from arbitrage.cpu import available_cores
 from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
 from arbitrage.harness.comparison import BASELINE, DIFFERENT_TOKENIZERS
@@ -217,7 +218,7 @@ def make_manifest(
     now: datetime,
 ) -> Manifest:
     """Everything that is to be known about a run before its first row."""
-    cores = environment.available_cores()
+    cores = available_cores()
     warning = environment.load_warning(load, cores)
     data = plan.dataset
     told = {
@@ -248,6 +249,7 @@ def make_manifest(
         },
         "request": _request(plan, backend, dataset, model_options),
         "entry_points": _entry_points(plan),
+        **({"threads": [asdict(one) for one in plan.models.threads]} if plan.models.threads else {}),
         "sessions": [
             {
                 "started": now.isoformat(),
