@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from arbitrage.backends.loading import load_models
 from arbitrage.backends.threads import candidates, choose_threads, fewest_of_fastest, measure
+from arbitrage.cli.options import thread_count
 from arbitrage.cpu import CpuThreads, available_cores, granted_cores
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import Models
@@ -165,6 +168,14 @@ def test_threads_are_a_number_or_auto_or_one_for_each_role() -> None:
         load_models(threads="many")
 
 
+def test_a_command_line_gives_a_number_or_auto() -> None:
+    """As typed or from a file; what cannot be had is a mistake in the call."""
+    assert [thread_count(told) for told in (None, "4", 4, "auto")] == [None, 4, 4, "auto"]
+    for told in ("0", "513", "two", "", "1.5"):
+        with pytest.raises(typer.BadParameter, match=r"within 1..512 nor 'auto'"):
+            thread_count(told)
+
+
 @pytest.mark.parametrize("backend", ["hf", "gguf"])
 def test_what_was_chosen_is_what_models_run_on(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch is set for the process, llama.cpp for each model, in contexts that are open already and in later ones."""
@@ -212,6 +223,7 @@ def test_a_mapping_gives_each_role_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_resumed_run_takes_the_choice_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stands in the manifest with its times, and nothing is measured twice: by the folder alone, or by the call."""
     pytest.importorskip("llama_cpp")
+    from arbitrage.harness.progress import Lines
     from arbitrage.harness.runner import resume_run, run_comparison
 
     measured: list[str] = []
@@ -229,7 +241,9 @@ def test_a_resumed_run_takes_the_choice_it_began_with(tmp_path: Path, monkeypatc
     assert manifest["identity"]["models"]["draft"]["threads"] == 2
     assert manifest["request"]["model_options"] == {"threads": "auto"}
     run_comparison("draft-only", "gguf", out=tmp_path, resume=True, **asked)
-    resume_run(tmp_path, progress=False)
+    told = io.StringIO()
+    resume_run(tmp_path, progress=Lines(told))
+    assert "draft-Q8_0 runs on 2 CPU thread(s), of 1, 2 measured" in told.getvalue()
     assert len(measured) == 1
     assert json.loads((tmp_path / "manifest.json").read_text())["threads"] == [choice]
     assert "threads: auto" in (tmp_path / "config.yaml").read_text()
