@@ -183,7 +183,8 @@ class _Loop:
         else:
             drafted = self._draft(index, stop)
             self._write_ahead(index, drafted)
-            decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
+            context = StepContext(self.problem, index, drafted, self.rng, write_target, self.writer.prefix)
+            decision = self.policy.decide(context)
             if not decision.accept:
                 self._drop_ahead()
         if decision.accept and drafted is not None:
