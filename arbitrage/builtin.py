@@ -36,3 +36,5 @@ def register_datasets(register: Register) -> None:
     register("olympiadbench", f"{where}:olympiadbench", "OlympiadBench, text-only mathematics in English (from a file)")
     register("olympiadbench-674", f"{where}:olympiadbench_674", "the later release of OlympiadBench (from a file)")
     register("gsm8k", f"{where}:gsm8k", "grade-school word problems, test split (from a file)")
+    sample = "arbitrage.harness.router.numina:numina"
+    register("numina", sample, "30 000 problems of NuminaMath-CoT, to train routers on (from files or the hub)")

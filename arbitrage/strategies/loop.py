@@ -23,7 +23,8 @@ from arbitrage.strategies.writer import LanguageRole, StepWriter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
 
 _EMPTY_STEPS_BEFORE_TARGET = 2
-_EMPTY_STEPS_BEFORE_END = 3
+EMPTY_STEPS_BEFORE_END = 3
+"""So many empty steps in a row end a solution as stalled."""
 
 
 class StepStrategy(Strategy):
@@ -309,7 +310,7 @@ class _Loop:
             return EndReason.ANSWER
         if left < 1:
             return EndReason.MAX_TOKENS
-        if empty >= _EMPTY_STEPS_BEFORE_END:
+        if empty >= EMPTY_STEPS_BEFORE_END:
             return EndReason.STALLED
         if steps >= self.settings.max_steps:
             return EndReason.MAX_STEPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,17 @@ import typer
 from arbitrage.cli import completion, options
 from arbitrage.cli.counting import counting
 from arbitrage.cli.router.stats import StatisticsAsJson, print_statistics
+from arbitrage.text import one_line
 
 if TYPE_CHECKING:
     from arbitrage.harness.router.collect import Collection, Standing
+
+
+class OutcomePolicy(enum.StrEnum):
+    """Models that can finish a solution."""
+
+    DRAFT = "draft"
+    TARGET = "target"
 
 
 def collect(
@@ -26,6 +35,21 @@ def collect(
     ] = "bundled-train",
     data: options.Data = None,
     limit: options.Limit = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sample N problems, stratified by source. Default: all; 30000 of numina."),
+    ] = None,
+    decontaminate: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave out problems of these evaluation sets: names or JSONL files with commas between them, or none. "
+            "Default: math500, olympiadbench, gsm8k and bundled, as far as they are here."
+        ),
+    ] = None,
+    words: Annotated[
+        int,
+        typer.Option(min=0, help="Leave out what shares so many words in a row with them; 0: only the same text."),
+    ] = 13,
     roll_in: Annotated[
         str,
         typer.Option(
@@ -37,6 +61,15 @@ def collect(
     samples: Annotated[
         int, typer.Option(min=1, help="Target steps at each prefix, whose rewards are averaged; needs a temperature.")
     ] = 1,
+    outcomes: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Finish each solution N times from both versions of a step, and grade the answers; 0: never."
+        ),
+    ] = 0,
+    outcome_policy: Annotated[
+        OutcomePolicy, typer.Option("--outcome-policy", help="Who finishes them.")
+    ] = OutcomePolicy.DRAFT,
     draft: options.DraftSpec = None,
     target: options.TargetSpec = None,
     prm: options.PrmSpec = None,
@@ -77,12 +110,18 @@ def collect(
                 dataset=dataset,
                 dataset_path=data,
                 limit=limit,
+                sample=sample,
+                decontaminate=None if decontaminate is None else _listed(decontaminate),
+                words=words,
                 roll_in=roll_in,
+                outcomes=outcomes,
+                outcome_policy=outcome_policy.value,
                 samples=samples,
                 seed=seed,
                 concurrency=concurrency,
                 settings=asked,
                 progress=lambda standing: count(standing.done, standing.problems, _words(standing)),
+                note=lambda told: typer.echo(one_line(f"note: {told}"), err=True),
                 draft=draft,
                 target=target,
                 prm=prm,
@@ -97,6 +136,12 @@ def collect(
     _print_failures(collection)
 
 
+def _listed(names: str) -> list[str]:
+    """Names with commas between them; `none` is no name."""
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    return [] if listed == ["none"] else listed
+
+
 def _words(standing: Standing) -> str:
     share = f", label 1 {standing.positive / standing.pairs:.0%}" if standing.pairs else ""
     failed = f", {standing.failed} failed" if standing.failed else ""
@@ -105,7 +150,6 @@ def _words(standing: Standing) -> str:
 
 def _print_failures(collection: Collection) -> None:
     from arbitrage.harness.router.store import FAILED
-    from arbitrage.text import one_line
 
     if collection.failed:
         first, reason = next(iter(collection.failed.items()))

@@ -5,27 +5,33 @@ What users call. One solution is `recording`, the folder is `store`.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, final
 
 from arbitrage.harness import environment
 from arbitrage.harness.crew import MOST_AT_ONCE, Crew, crew_of
 from arbitrage.harness.datasets import Dataset
-from arbitrage.harness.plan import DatasetLike, merge_settings, model_facts, models_for, resolve_dataset, settings_facts
+from arbitrage.harness.plan import DatasetLike, merge_settings, model_facts, models_for, settings_facts
+from arbitrage.harness.router.decontamination import WORDS
+from arbitrage.harness.router.outcomes import RollOuts, roll_out
 from arbitrage.harness.router.pair_statistics import PairStatistics
 from arbitrage.harness.router.pairs import PairsError, StepPair, read_pairs, shards
+from arbitrage.harness.router.problems import TrainingProblems, training_problems
 from arbitrage.harness.router.recording import Recording, record
 from arbitrage.harness.router.roll_in import RollIn, parse_roll_in
 from arbitrage.harness.router.store import Store, open_store
 from arbitrage.interfaces import Models, Settings, Strategy
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies.oracle import ArbitrageOracle
-from arbitrage.types import Problem, StepRecord
+from arbitrage.strategies.writer import LanguageRole
+from arbitrage.types import Author, Problem, Role, StepRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,13 @@ def collect_pairs(
     dataset: DatasetLike = "bundled-train",
     dataset_path: str | os.PathLike[str] | None = None,
     limit: int | None = None,
+    sample: int | None = None,
+    decontaminate: Sequence[str] | None = None,
+    words: int = WORDS,
     roll_in: str | Strategy = "oracle",
     samples: int = 1,
+    outcomes: int = 0,
+    outcome_policy: Author = "draft",
     seed: int = 0,
     concurrency: int = 1,
     settings: Settings | None = None,
@@ -75,6 +86,7 @@ def collect_pairs(
     top_p: float | None = None,
     answer_stop: bool | None = None,
     progress: Callable[[Standing], None] | None = None,
+    note: Callable[[str], None] | None = None,
     **model_options: object,
 ) -> Collection:
     """Collect step pairs into a folder; a call with the same arguments goes on where an earlier one stopped.
@@ -84,10 +96,17 @@ def collect_pairs(
         backend: name of a backend (its bundled models, unless `model_options` name others), or loaded models.
         dataset: name, JSONL file, or problems.
         dataset_path: file of a data set given by name.
-        limit: only the first problems. A later call may ask for more.
+        limit: only the first problems that are left. A later call may ask for more.
+        sample: how many problems to sample, stratified by source; None takes all, and 30 000 of NuminaMath.
+        decontaminate: names or files of evaluation sets whose problems are left out; None takes those of the usual ones
+            that can be found.
+        words: how many words in a row a problem may not share with one of these; 0 looks for the same text only.
         roll_in: who decides how solutions go on: `oracle`, `draft`, `target`, or a step strategy, as a name with
             parameters or an object.
         samples: target steps at each prefix; more than one only when sampling.
+        outcomes: roll-outs to the end from each side of every pair whose texts differ, graded; 0 for none. Greedy ones
+            are all the same, so there it is 1 at most.
+        outcome_policy: who goes on in roll-outs, `draft` or `target`.
         seed: with problem id, step and role it fixes every random number.
         concurrency: problems that are solved at once.
         settings: budgets, sampling and instruction; None takes those of the models. The next six override its fields.
@@ -98,6 +117,7 @@ def collect_pairs(
         top_p: 1 keeps all tokens.
         answer_stop: end a solution with the step that completes a boxed answer.
         progress: told after each problem how far the collection is.
+        note: told what a person should know about the problems.
         model_options: passed to `load_models`: `draft`, `target`, `prm`, `router`, `threads`, `dtype`, ….
 
     Raises:
@@ -107,10 +127,13 @@ def collect_pairs(
     """
     if not 1 <= concurrency <= MOST_AT_ONCE:
         raise ValueError(f"concurrency must be within 1..{MOST_AT_ONCE}, not {concurrency}")
-    if samples < 1 or seed < 0:
-        raise ValueError(f"need samples >= 1 and seed >= 0, not {samples} and {seed}")
+    if samples < 1 or outcomes < 0 or seed < 0:
+        raise ValueError(f"need samples >= 1, outcomes >= 0 and seed >= 0, not {samples}, {outcomes} and {seed}")
     chosen = parse_roll_in(roll_in)
-    data = resolve_dataset(dataset, dataset_path, limit)
+    data = training_problems(dataset, dataset_path, limit=limit, sample=sample, against=decontaminate, words=words)
+    if note is not None:
+        for told in data.notes:
+            note(told)
     models = models_for(backend, [ArbitrageOracle(), chosen.strategy], model_options, concurrency)
     overrides = {
         "max_tokens": max_tokens,
@@ -122,14 +145,16 @@ def collect_pairs(
     }
     models = models.with_settings(merge_settings(settings or models.settings, overrides))
     chosen.check(models)
-    if samples > 1 and models.settings.sampling.greedy:
+    if models.settings.sampling.greedy and max(samples, outcomes) > 1:
         raise PairsError(
-            f"a greedy target writes the same step {samples} times; set a temperature above 0 or leave samples at 1"
+            f"greedy models write the same text {max(samples, outcomes)} times; set a temperature above 0, or leave "
+            "samples and outcomes at 1"
         )
-    job = _Job(models, chosen, samples, seed)
+    job = _Job(models, chosen, samples, outcomes, Role.DRAFT if outcome_policy == "draft" else Role.TARGET, seed)
     folder = Path(out)
     with open_store(folder, _manifest(job, data)) as store:
-        _Collecting(job, data, store, progress).run(concurrency)
+        store.removed(data.removed_lines())
+        _Collecting(job, data.dataset, store, progress).run(concurrency)
         finished, failed = len(store.finished), dict(store.failed)
     stored = read_pairs(folder) if shards(folder) else ()
     return Collection(folder, finished, failed, PairStatistics.of(stored))
@@ -142,19 +167,31 @@ class _Job:
     models: Models
     roll_in: RollIn
     samples: int
+    outcomes: int
+    outcome_role: LanguageRole
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A problem with its pairs."""
+    """A solved problem."""
 
-    problem: Problem
     recording: Recording
+    roll_outs: Sequence[RollOuts | None]
+    """One a fork, or none at all."""
 
-    def pairs(self) -> list[StepPair]:
-        """What is stored."""
-        return [fork.pair for fork in self.recording.forks]
+    def pairs(self, problem: Problem) -> list[StepPair]:
+        """What is stored; roll-outs are graded here."""
+        pairs = [fork.pair for fork in self.recording.forks]
+        if not self.roll_outs:
+            return pairs
+        right = functools.cache(lambda text: _right(text, problem))
+        return [
+            pair
+            if ends is None
+            else replace(pair, draft_outcome=_share(ends.draft, right), target_outcome=_share(ends.target, right))
+            for pair, ends in zip(pairs, self.roll_outs, strict=True)
+        ]
 
 
 @final
@@ -176,7 +213,7 @@ class _Collecting:
 
         def work(problem: Problem) -> None:
             try:
-                done: _Work | Exception = solve(problem, job)
+                done: _Work | Exception = _solve(problem, job, crew)
             except Exception as error:  # one problem's failure is a line, not the end of the collection
                 done = error
             crew.post(lambda: self._keep(problem, done))
@@ -190,7 +227,7 @@ class _Collecting:
             self._store.fail(problem, done)
             self._tell(replace(now, done=now.done + 1, failed=now.failed + 1))
             return
-        pairs = done.pairs()
+        pairs = done.pairs(problem)
         self._store.add(problem, pairs, done.recording.generation)
         positive = now.positive + sum(pair.label for pair in pairs)
         self._tell(replace(now, done=now.done + 1, pairs=now.pairs + len(pairs), positive=positive))
@@ -201,10 +238,27 @@ class _Collecting:
             self._progress(standing)
 
 
-def solve(problem: Problem, job: _Job) -> _Work:
-    """One problem's solution and pairs."""
+def _solve(problem: Problem, job: _Job, crew: Crew) -> _Work:
+    """One problem's solution, pairs and roll-outs."""
     rng = problem_rng(job.seed, problem.id)
-    return _Work(problem, record(problem, job.models, rng, job.roll_in, job.samples))
+    recording = record(problem, job.models, rng, job.roll_in, job.samples)
+    if not job.outcomes or not problem.answer:
+        return _Work(recording, ())
+    ends = roll_out(problem, recording.forks, job.models, rng, job.outcome_role, job.outcomes, crew.check)
+    return _Work(recording, ends)
+
+
+def _right(text: str, problem: Problem) -> bool | None:
+    """Whether a solution is right; None where the reference cannot be used."""
+    from arbitrage.harness.grading import Status, grade
+
+    verdict = grade(text, problem)
+    return None if verdict.status is Status.UNSCORED else verdict.correct
+
+
+def _share(texts: Sequence[str], right: Callable[[str], bool | None]) -> float | None:
+    verdicts = [verdict for verdict in map(right, texts) if verdict is not None]
+    return fmean(verdicts) if verdicts else None
 
 
 def _watched(models: Models, crew: Crew) -> Models:
@@ -219,7 +273,7 @@ def _watched(models: Models, crew: Crew) -> Models:
     return models.with_settings(replace(models.settings, on_step=on_step))
 
 
-def _manifest(job: _Job, data: Dataset) -> dict[str, Any]:
+def _manifest(job: _Job, data: TrainingProblems) -> dict[str, Any]:
     """How the pairs are made. `identity` is all that changes what a pair says, but for the number of problems."""
     now = datetime.now(UTC).isoformat()
     return {
@@ -230,7 +284,8 @@ def _manifest(job: _Job, data: Dataset) -> dict[str, Any]:
             "roll_in": {"name": job.roll_in.label(job.models), "strategy": job.roll_in.strategy.describe()},
             "samples": job.samples,
             "seed": job.seed,
-            "dataset": {"name": data.name, "file_sha256": data.file_sha256},
+            "outcomes": {"count": job.outcomes, "policy": job.outcome_role.value} if job.outcomes else None,
+            "dataset": data.facts,
             "versions": environment.package_versions(),
         },
         "sessions": [
@@ -239,7 +294,12 @@ def _manifest(job: _Job, data: Dataset) -> dict[str, Any]:
                 "arguments": environment.redacted_arguments(sys.argv),
                 "machine": environment.describe_machine(),
                 "commit": environment.commit(),
-                "dataset": {"source": data.source, "sha256": data.sha256, "problems": len(data)},
+                "dataset": {
+                    "source": data.dataset.source,
+                    "sha256": data.dataset.sha256,
+                    "problems": len(data.dataset),
+                    "removed": len(data.removed),
+                },
             }
         ],
     }
