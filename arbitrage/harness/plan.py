@@ -307,7 +307,7 @@ def _roles(models: Models) -> list[Role]:
     return [role for role in Role if role in models.roles()]
 
 
-def model_facts(models: Models) -> dict[str, object]:
+def model_facts(models: Models) -> dict[str, dict[str, object]]:
     """What each model says of itself, by role."""
     return {role.value: _describe(models, role) for role in _roles(models)}
 

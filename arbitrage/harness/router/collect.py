@@ -273,13 +273,20 @@ def _watched(models: Models, crew: Crew) -> Models:
     return models.with_settings(replace(models.settings, on_step=on_step))
 
 
+_RESOURCES = ("sessions", "threads")
+"""What a model says of how it is run; a collection may go on with more or less of it."""
+
+
 def _manifest(job: _Job, data: TrainingProblems) -> dict[str, Any]:
     """How the pairs are made. `identity` is all that changes what a pair says, but for the number of problems."""
     now = datetime.now(UTC).isoformat()
     return {
         "created": now,
         "identity": {
-            "models": model_facts(job.models),
+            "models": {
+                role: {key: value for key, value in told.items() if key not in _RESOURCES}
+                for role, told in model_facts(job.models).items()
+            },
             "settings": settings_facts(job.models.settings),
             "roll_in": {"name": job.roll_in.label(job.models), "strategy": job.roll_in.strategy.describe()},
             "samples": job.samples,
@@ -293,6 +300,7 @@ def _manifest(job: _Job, data: TrainingProblems) -> dict[str, Any]:
                 "started": now,
                 "arguments": environment.redacted_arguments(sys.argv),
                 "machine": environment.describe_machine(),
+                "models": model_facts(job.models),
                 "commit": environment.commit(),
                 "dataset": {
                     "source": data.dataset.source,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from arbitrage.harness.crew import uninterrupted
 from arbitrage.harness.router.pairs import (
     MANIFEST,
     PairsError,
@@ -128,13 +129,14 @@ class Store:
 
     def flush(self) -> None:
         """Store what waits: pairs first, so that no problem is called finished whose pairs are not there."""
-        if self._pairs:
-            write_shard(self.folder, self._pairs)
-        if self._lines:
-            append_line(self.folder / FINISHED, _jsonl(self._lines))
-        if self.failed or (self.folder / FAILED).exists():
-            write_whole(self.folder / FAILED, _jsonl([{"id": k, "reason": v} for k, v in self.failed.items()]))
-        self._pairs, self._lines, self._stored_at = [], [], self._clock()
+        with uninterrupted():
+            if self._pairs:
+                write_shard(self.folder, self._pairs)
+            if self._lines:
+                append_line(self.folder / FINISHED, _jsonl(self._lines))
+            if self.failed or (self.folder / FAILED).exists():
+                write_whole(self.folder / FAILED, _jsonl([{"id": k, "reason": v} for k, v in self.failed.items()]))
+            self._pairs, self._lines, self._stored_at = [], [], self._clock()
 
     def removed(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Say which problems were left out of the data set."""
