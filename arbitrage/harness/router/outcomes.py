@@ -105,7 +105,7 @@ class _Walk:
             # The PRM draws nothing, so its streams are free.
             rng = step_rng(self._rng, pair.index, Role.PRM, 2 * sample + (author == "target"))
             left = self._settings.max_tokens - (len(pair.prefix_ids) - self._asked) - len(step.ids)
-            texts += self._go_on(self._start(fork, author), left, self._settings.max_steps - len(texts), rng)
+            self._go_on(texts, self._start(fork, author), left, rng)
         return SEPARATOR.join(texts)
 
     def _start(self, fork: Fork, author: Author) -> list[int]:
@@ -120,22 +120,24 @@ class _Walk:
         own = self._shared or written is self._model
         return [*prefix, *(step if own else codec.encode(written.codec.decode(step)))]
 
-    def _go_on(self, ids: Sequence[int], left: int, most: int, rng: np.random.Generator) -> list[str]:
-        """Texts of up to `most` steps after `ids`, with `left` tokens in all."""
+    def _go_on(self, texts: list[str], ids: Sequence[int], left: int, rng: np.random.Generator) -> None:
+        """Add to a solution's `texts`, which are `ids` in the tokenizer of whoever goes on, up to `left` tokens."""
         if len(ids) >= self._model.context_length:
-            return []
+            return
         common = common_prefix(self._session.ids, ids)
         self._session.rewind(common)
         self._session.extend(ids[common:])
-        texts: list[str] = []
-        empty = 0
-        while left > 0 and len(texts) < most and empty < EMPTY_STEPS_BEFORE_END:
+        while left > 0 and len(texts) < self._settings.max_steps and not _stalled(texts):
             self._check()
             written = self._session.generate(Stop(left), self._settings.sampling, rng)
             text = step_text(self._model.codec.decode(written.ids))
             texts.append(text)
             left -= len(written.ids)
-            empty = 0 if text.strip() else empty + 1
             if written.reason is not StopReason.SEPARATOR or (self._settings.answer_stop and has_boxed_answer(text)):
                 break
-        return texts
+
+
+def _stalled(texts: Sequence[str]) -> bool:
+    """Whether so many empty steps in a row came last that the solution is over."""
+    last = texts[-EMPTY_STEPS_BEFORE_END:]
+    return len(last) == EMPTY_STEPS_BEFORE_END and not any(text.strip() for text in last)

@@ -13,8 +13,12 @@ from arbitrage.errors import RunError
 from arbitrage.harness.router import store as store_module
 from arbitrage.harness.router.collect import collect_pairs
 from arbitrage.harness.router.pairs import PairsError, finished_problems, read_manifest, read_pairs, shards
+from arbitrage.harness.router.recording import record
+from arbitrage.harness.router.roll_in import parse_roll_in
 from arbitrage.interfaces import Models, Settings
 from arbitrage.sampling import Sampling
+from arbitrage.seeding import problem_rng
+from arbitrage.strategies import DraftOnly
 from arbitrage.testing import ScriptedModel, ScriptedScorer
 from arbitrage.types import Problem
 from tests.table_model import TableModel
@@ -56,6 +60,13 @@ def test_four_at_once_make_the_pairs_of_one_at_a_time(tmp_path, whole):
     assert stored(tmp_path / "p") == whole
     assert collection.statistics.everything.steps == len(whole) > 20
     assert {line["id"] for line in lines(tmp_path / "p" / "finished.jsonl")} == {p.id for p in PROBLEMS}
+
+
+def test_randomness_comes_from_the_seed_and_the_problem(tmp_path):
+    """What is stored is what each problem's own stream gives, wherever it stands in the data set."""
+    collect(tmp_path, samples=2, seed=3)
+    alone = [record(problem, models(), problem_rng(3, problem.id), parse_roll_in("oracle"), 2) for problem in PROBLEMS]
+    assert stored(tmp_path) == [fork.pair for recording in alone for fork in recording.forks]
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -137,9 +148,6 @@ def test_a_solution_without_pairs_is_finished_too(tmp_path):
 
 
 def generation_of(made, problem):
-    from arbitrage.seeding import problem_rng
-    from arbitrage.strategies import DraftOnly
-
     return DraftOnly().solve(problem, made, problem_rng(0, problem.id))
 
 

@@ -16,7 +16,7 @@ from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import DraftOnly
 from arbitrage.testing import CharacterCodec, ScriptedModel, ScriptedScorer
-from arbitrage.types import Problem, Role
+from arbitrage.types import EndReason, Problem, Role
 from tests.table_model import TableModel
 
 PROBLEM = Problem("p", "1 + 1 = ?", ("2",))
@@ -118,15 +118,24 @@ def test_shares_count_right_roll_outs(tmp_path):
     assert collected(tmp_path / "b", models=made(), outcomes=40, concurrency=2)[0] == first
 
 
-@pytest.mark.parametrize("budget", [Settings(max_tokens=25), Settings(max_steps=3), Settings(answer_stop=True)])
-def test_roll_outs_end_where_solutions_end(budget):
+@pytest.mark.parametrize(
+    ("draft", "budget", "reason"),
+    [
+        (TableModel(2), Settings(max_tokens=29), EndReason.MAX_TOKENS),
+        (TableModel(2), Settings(max_steps=6), EndReason.MAX_STEPS),
+        (ScriptedModel(["so 3", "\\boxed{3}", "or not"]), Settings(answer_stop=True), EndReason.ANSWER),
+        (ScriptedModel(["so 3", "\\boxed{3}", "or not"]), Settings(), EndReason.EOS),
+        (ScriptedModel(["so 3", " ", " ", " ", "more"]), Settings(), EndReason.STALLED),
+    ],
+)
+def test_roll_outs_end_where_solutions_end(draft, budget, reason):
     """Greedy and behind the draft's own steps a roll-out is the draft's solution, budgets included."""
-    draft = TableModel(7)
     models = Models(draft, TableModel(8), ScriptedScorer({}), settings=budget)
     rng = problem_rng(0, PROBLEM.id)
     forks = record(PROBLEM, models, rng, parse_roll_in("draft")).forks
     solution = DraftOnly().solve(PROBLEM, models, rng)
+    assert solution.end_reason is reason
     ends = [one for one in roll_out(PROBLEM, forks, models, rng, Role.DRAFT, 1) if one is not None]
-    assert ends
+    assert len(ends) > 1
     for end in ends:
         assert end.draft == ("\n\n".join(step.text for step in solution.steps),)
