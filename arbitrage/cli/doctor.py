@@ -35,6 +35,7 @@ EXTRAS = {
     "hf": ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
     "report": ("matplotlib", "plotly", "pyarrow"),
     "pytest": ("pytest", "pytest-benchmark"),
+    "router": ("datasets", "matplotlib", "peft", "pyarrow"),
     "gguf": ("llama-cpp-python", "gguf"),
     "gptq": ("gptqmodel", "optimum"),
 }

@@ -24,7 +24,8 @@ from arbitrage.strategies.writer import LanguageRole, StepWriter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
 
 _EMPTY_STEPS_BEFORE_TARGET = 2
-_EMPTY_STEPS_BEFORE_END = 3
+EMPTY_STEPS_BEFORE_END = 3
+"""So many empty steps in a row end a solution as stalled."""
 _SWITCHES = ("reuse", "pipeline", "catch_up")
 
 
@@ -198,7 +199,8 @@ class _Loop:
         else:
             drafted = self._draft(index, stop)
             self._write_ahead(index, drafted)
-            decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
+            context = StepContext(self.problem, index, drafted, self.rng, write_target, self.writer.prefix)
+            decision = self.policy.decide(context)
             if not decision.accept:
                 self._drop_ahead()
         if decision.accept and drafted is not None:
@@ -332,7 +334,7 @@ class _Loop:
             return EndReason.ANSWER
         if left < 1:
             return EndReason.MAX_TOKENS
-        if empty >= _EMPTY_STEPS_BEFORE_END:
+        if empty >= EMPTY_STEPS_BEFORE_END:
             return EndReason.STALLED
         if steps >= self.settings.max_steps:
             return EndReason.MAX_STEPS

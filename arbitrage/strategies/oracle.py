@@ -26,9 +26,9 @@ class _BetterOfTwo(Policy):
         s_d = self._score(drafted, "draft")
         targets = [context.target_step(k).text for k in range(self._samples)]
         # The very same text has the very same reward.
-        s_t = fmean(s_d if step == drafted else self._score(step, "target") for step in targets)
-        advantage = s_t - s_d
-        return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=s_t)
+        rewards = [s_d if step == drafted else self._score(step, "target") for step in targets]
+        advantage = fmean(s_t - s_d for s_t in rewards)  # exactly 0 for equal rewards; their mean may be rounded
+        return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=fmean(rewards))
 
     def _score(self, step: str, author: Author) -> float:
         self._candidate = step, author
