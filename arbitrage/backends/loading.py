@@ -73,6 +73,8 @@ def load_models(
     router: str | StepScorer | None = None,
     settings: Settings | None = None,
     threads: int | None = None,
+    prm_family: str | None = None,
+    prm_separator: str | None = None,
     **options: object,
 ) -> Models:
     """Load the models of a run. A role without a spec takes the bundled model in `backend`'s format.
@@ -89,6 +91,8 @@ def load_models(
         router: spec or object.
         settings: the run's settings.
         threads: CPU threads of each backend; None leaves the choice to it.
+        prm_family: how the PRM reads and is read, e.g. 'skywork'; None leaves it to the checkpoint.
+        prm_separator: the text that ends each step for the PRM, in families that leave the choice.
         options: passed on to the backends that know them, e.g. `dtype`; None values are left out.
 
     Raises:
@@ -105,6 +109,8 @@ def load_models(
     }
     own_pair = any(model is not None and not _is_bundled(model) for model in (draft, target))
     kept = {key: value for key, value in {**options, "threads": threads}.items() if value is not None}
+    of_prm = {"family": prm_family, "separator": prm_separator}
+    of_prm = {key: value for key, value in of_prm.items() if value is not None}
     backends: dict[str, Backend] = {}
     loaded: dict[str, LanguageModel | StepScorer] = {}
     understood: set[str] = {"threads", "sessions"}  # backends that have nothing to set for them go without
@@ -119,8 +125,9 @@ def load_models(
             wanted = f"{BUNDLED}:{role.value}"
         spec = parse_spec(wanted, backend)
         name = _backend_of(spec, backend)
+        also = of_prm if role is Role.PRM else {}
         if role in _SCORERS and name in registry().names("scorer"):
-            loaded[role.value] = registry().scorer(name)(spec.source, device=spec.device, **kept)
+            loaded[role.value] = registry().scorer(name)(spec.source, device=spec.device, **kept, **also)
             understood |= kept.keys()
             continue
         if name not in backends:
@@ -129,7 +136,7 @@ def load_models(
         own = {key: value for key, value in kept.items() if used.options is None or key in used.options}
         understood |= own.keys()
         load = used.language_model if role in (Role.DRAFT, Role.TARGET) else used.scorer
-        loaded[role.value] = load(_source(spec, used), spec.device, **own)
+        loaded[role.value] = load(_source(spec, used), spec.device, **own, **also)
     if unknown := sorted(kept.keys() - understood):
         known = sorted({key for used in backends.values() for key in used.options or ()})
         raise ModelLoadError(
