@@ -37,6 +37,8 @@ EXTRAS = {
     "pytest": ("pytest", "pytest-benchmark"),
     "gguf": ("llama-cpp-python", "gguf"),
     "gptq": ("gptqmodel", "optimum"),
+    "router": ("datasets", "matplotlib", "peft", "pyarrow"),
+    "server": ("urllib3",),
 }
 """Packages that each extra brings; the same as in pyproject.toml (a test compares them)."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbitrage.backends.hf.families.detection import detect
+from arbitrage.backends.hf.families.detection import by_name, detect
 from arbitrage.backends.hf.families.family import Family
 from arbitrage.backends.hf.families.qwen import QWEN
 from arbitrage.backends.hf.families.rlhflow import RLHFLOW
@@ -19,7 +19,7 @@ from arbitrage.backends.hf.families.token_classification import TOKEN_CLASSIFICA
 from arbitrage.backends.hf.loading import LoadOptions, Source
 from arbitrage.errors import ModelLoadError
 
-__all__ = ["FAMILIES", "Family", "choose"]
+__all__ = ["FAMILIES", "Family", "by_name", "choose", "named"]
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family for family in (SKYWORK, QWEN, SHEPHERD, RLHFLOW, TOKEN_CLASSIFICATION)

@@ -17,6 +17,12 @@ _NAMES = {
     "rlhflow": re.compile(r"rlhflow|llama-?3.*prm.*(mistral|deepseek)-data", re.IGNORECASE),
 }
 """Families whose checkpoints are plain language models: only their names tell."""
+_SERVED = {
+    **_NAMES,
+    "skywork": re.compile(r"skywork.*prm", re.IGNORECASE),
+    "qwen-prm": re.compile(r"qwen.*(math-prm|prm800k)", re.IGNORECASE),
+}
+"""All families whose published checkpoints have names that tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,20 @@ def detect(source: Source, families: Iterable[str]) -> tuple[str, str]:
         raise ModelLoadError(f"{source.text}: {told} do not go together; {how}")
     what = evidence.architecture or "a checkpoint without architecture"
     raise ModelLoadError(f"{source.text} is {what}, and nothing in it says how it scores steps; {how}")
+
+
+def by_name(name: str) -> str:
+    """Name of the family of a model of which only the name is known.
+
+    Raises:
+        ModelLoadError: the name says nothing.
+    """
+    found = [family for family, spelling in _SERVED.items() if spelling.search(name)]
+    if len(found) != 1:
+        raise ModelLoadError(
+            f"nothing in the name {name!r} says how the model scores steps; name its family with family="
+        )
+    return found[0]
 
 
 def _tensor_names(source: Source) -> Iterable[str]:
