@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordLevel  # noqa: E402
 
 from arbitrage.backends.hf import FAMILIES, HFBackend, HFCodec, StreamFormat  # noqa: E402
 from arbitrage.backends.hf.families.qwen import QwenEncoder  # noqa: E402
 from arbitrage.backends.loading import load_models  # noqa: E402
 from arbitrage.errors import ContextOverflowError, ModelLoadError  # noqa: E402
+from arbitrage.registry import Registry  # noqa: E402
 from arbitrage.types import Role  # noqa: E402
 from tests.backends.checkpoints import make_tokenizer, save_language_model  # noqa: E402
 from tests.backends.prm_checkpoints import NAMES, SAVE, save_qwen_prm, save_shepherd, save_skywork  # noqa: E402
@@ -270,7 +276,7 @@ def test_weights_of_other_shapes_are_an_error(tmp_path):
     directory = save_skywork(tmp_path)
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
-    with pytest.raises(ModelLoadError, match=r"mismatch|size|shape"):
+    with pytest.raises(ModelLoadError, match=r"config\.json: model.* has the shape \(.*32.*\), not \(.*64.*; \d+ more"):
         load(directory)
 
 
@@ -302,8 +308,46 @@ def test_a_family_that_the_tokenizer_cannot_serve_is_an_error(tmp_path):
         QwenEncoder(HFCodec(make_tokenizer()), StreamFormat())
 
 
+def test_signs_that_are_one_token_are_an_error():
+    """Plus and minus both unknown: every score would be one half."""
+    tokenizer = Tokenizer(WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
+    codec = HFCodec(transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>"))
+    with pytest.raises(ModelLoadError, match=r'"\+" and "-"'):
+        FAMILIES["math-shepherd"].readout(codec)
+
+
+def test_loading_is_quiet(tmp_path, capfd):
+    """A value head beside a language model's is no reason for a report."""
+    load(save_skywork(tmp_path))
+    assert "REPORT" not in "".join(capfd.readouterr())
+
+
 def test_language_models_have_no_family(tmp_path):
     """The option is for scorers; a run gives it to its PRM only."""
     directory = save_language_model(tmp_path)
     with pytest.raises(ModelLoadError, match="prm_family"):
         HFBackend().language_model(str(directory), "cpu", family="skywork")
+
+
+def test_the_family_of_ones_own_in_the_documentation_works(tmp_path):
+    """The page's plugin, word for word; its score is that of the stream it describes."""
+    page = (Path(__file__).parents[2] / "docs" / "prms.md").read_text(encoding="utf-8")
+    plugin = types.ModuleType("plugin")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], plugin.__dict__)
+    known = Registry([("mine", plugin)])
+    directory = SAVE["token-classification"](tmp_path)
+    scorer = known.scorer("bracketed")(str(directory))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    ids = [token for text in (f"{PROBLEM}\n", "[one]", "[two]") for token in tokenizer.encode(text)]
+    with torch.inference_mode():
+        row = scorer.network.module(input_ids=torch.tensor([ids])).logits[0, -1]
+    with scorer.open(PROBLEM) as session:
+        session.append("one", "draft")
+        assert session.score("two", "draft") == pytest.approx(float(row.softmax(-1)[1]), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_documentation_names_every_family(family):
+    """In its table."""
+    page = (Path(__file__).parents[2] / "docs" / "prms.md").read_text(encoding="utf-8")
+    assert f"| `{family}` |" in page

@@ -23,6 +23,8 @@ from arbitrage.errors import ModelLoadError
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+# What it reports of absent and misshapen tensors, `load` says in one error; tensors that are too many are meant to be.
+logging.getLogger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
 
 SIDECAR = "arbitrage.json"
 """File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
@@ -250,6 +252,7 @@ def load(
             dtype=dtype,
             trust_remote_code=options.trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # said below, by name
         )
     except (
         OSError,
@@ -268,6 +271,12 @@ def load(
         raise ModelLoadError(
             f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(named)}"
             f"{' and more' if len(missing) > 3 else ''}"
+        )
+    if misshapen := sorted(found["mismatched_keys"]):
+        name, theirs, ours = misshapen[0]
+        raise ModelLoadError(
+            f"{source.text} does not fit its config.json: {_in_checkpoint(name, renamed or {})} has the shape "
+            f"{tuple(theirs)}, not {tuple(ours)}{f'; {len(misshapen) - 1} more do not fit' if misshapen[1:] else ''}"
         )
     parameters = sum(p.numel() for p in module.parameters())
     try:

@@ -46,7 +46,7 @@ class Evidence:
         source.check()
         config = source.file("config.json")
         if config is None:
-            raise ModelLoadError(f"{source.text}: its config.json cannot be had")
+            raise ModelLoadError(f"{source.text}: the hub has no such model, or cannot be reached (no config.json)")
         architectures = read_object(config).get("architectures") or [""]
         return cls(str(architectures[0]), frozenset(_tensor_names(source)), source.text)
 

@@ -12,6 +12,7 @@ from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.families.family import Family
 from arbitrage.backends.hf.readout import TokenPair
 from arbitrage.backends.hf.scorer import StreamFormat
+from arbitrage.errors import ModelLoadError
 from arbitrage.types import Author
 
 STEP_TAG = " ки"
@@ -34,8 +35,15 @@ class ShepherdEncoder:
 
 
 def plus_or_minus(codec: HFCodec) -> TokenPair:
-    """The readout of language models that judge by a sign."""
-    return TokenPair(good=codec.encode("+")[-1], bad=codec.encode("-")[-1])
+    """The readout of language models that judge by a sign.
+
+    Raises:
+        ModelLoadError: the tokenizer cannot tell the signs apart.
+    """
+    good, bad = codec.encode("+")[-1:], codec.encode("-")[-1:]
+    if not good or good == bad:
+        raise ModelLoadError('a PRM of this family answers "+" and "-", but this tokenizer does not tell them apart')
+    return TokenPair(good[0], bad[0])
 
 
 def language_model_class() -> Any:
