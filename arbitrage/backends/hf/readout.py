@@ -30,6 +30,28 @@ class TwoLabels:
         return sigmoid(yes - no)
 
 
+@final
+class Value:
+    """One number, a logit: its sigmoid."""
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return sigmoid(float(row[0]))
+
+
+@final
+class TokenPair:
+    """Softmax over two tokens of a language model's vocabulary, at the good one."""
+
+    def __init__(self, good: int, bad: int) -> None:
+        """By their ids."""
+        self.good, self.bad = good, bad
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return sigmoid(float(row[self.good]) - float(row[self.bad]))
+
+
 def sigmoid(x: float) -> float:
     """1 / (1 + exp(−x)), without overflow."""
     return 0.5 + 0.5 * math.tanh(x / 2)
