@@ -83,7 +83,7 @@ def markdown_report(evaluation: Evaluation) -> str:
     return "\n".join([*blocks, "\n".join(f"- {note}" for note in notes(evaluation)) + "\n"])
 
 
-def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+def save_evaluation(evaluation: Evaluation, out: Path | str) -> list[Path]:
     """Write the numbers, the tables, and the pictures where matplotlib is installed.
 
     Raises:
@@ -92,6 +92,7 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     from arbitrage.errors import MissingExtraError
     from arbitrage.harness.router.pictures import save_pictures
 
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / NUMBERS, evaluation.as_json())
     write_whole(folder / REPORT, markdown_report(evaluation).encode())

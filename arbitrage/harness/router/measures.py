@@ -261,4 +261,5 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     """NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+    found: Floats = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+    return found
