@@ -118,16 +118,17 @@ def test_monotone_changes_of_a_score_change_no_rank_measure(told):
 
 
 def test_probabilities_by_hand():
-    """Four steps, two bins: (0.1, 0.2 | none better), (0.6 | better), (0.9 | not)."""
-    scores, gains = [0.9, 0.1, 0.6, 0.2], [-0.3, 0.0, 0.4, -0.1]
+    """Five steps, of which only the one with 0.6 is better and 0.1 and 0.2 are below the threshold."""
+    scores, gains = [0.9, 0.1, 0.6, 0.2, 0.7], [-0.3, 0.0, 0.4, -0.1, 0.0]
     claims = Claims(scores, gains)
     found = {name: value[0] for name, value in claims.measure(claims.everything).items()}
-    assert found["accuracy_label_0"] == pytest.approx(2 / 3)
+    assert found["accuracy_label_0"] == pytest.approx(2 / 4)
     assert found["accuracy_label_1"] == 1
-    assert found["escalated"] == found["waste"] == 0.5
-    assert found["brier"] == pytest.approx((0.81 + 0.01 + 0.16 + 0.04) / 4)
-    # ten bins hold one step each: |0.1 − 0|, |0.2 − 0|, |0.6 − 1|, |0.9 − 0|
-    assert found["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.9) / 4)
+    assert found["escalated"] == pytest.approx(3 / 5)
+    assert found["waste"] == pytest.approx(2 / 3)
+    assert found["brier"] == pytest.approx((0.81 + 0.01 + 0.16 + 0.04 + 0.49) / 5)
+    # five of ten bins hold a step each: |0.1 − 0|, |0.2 − 0|, |0.6 − 1|, |0.7 − 0|, |0.9 − 0|
+    assert found["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.7 + 0.9) / 5)
 
 
 def test_equal_scores_share_a_bin():
