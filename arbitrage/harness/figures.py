@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arbitrage.errors import MissingExtraError, RunError
 from arbitrage.harness import series
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from arbitrage.harness.comparison import Comparison
+
+Data = TypeVar("Data")
 
 WIDTH = 3.4
 """Inches: one column of two."""
@@ -40,7 +42,8 @@ _TYPE: Any = {
     "lines.markersize": 4.5,
     "svg.hashsalt": "arbitrage",
 }
-_WHISKERS: dict[str, Any] = {"capsize": 2, "elinewidth": 0.7, "capthick": 0.7}
+WHISKERS: dict[str, Any] = {"capsize": 2, "elinewidth": 0.7, "capthick": 0.7}
+"""How error bars look."""
 
 
 def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
@@ -53,20 +56,34 @@ def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
         MissingExtraError: matplotlib is not installed.
         RunError: a file cannot be written.
     """
+    return [file for name, draw in _CHARTS.items() for file in save_figure(draw, comparison, folder / name)]
+
+
+def save_figure(draw: Callable[[Figure, Data], bool], data: Data, stem: Path) -> list[Path]:
+    """Write one chart in the style of all.
+
+    Args:
+        draw: draws it; false when there is nothing to draw.
+        data: what it draws.
+        stem: the files' path without suffix.
+
+    Returns:
+        The files, PNG and SVG; none when nothing was drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        RunError: a file cannot be written.
+    """
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError.of("figures for papers", "matplotlib", "report") from error
-    saved: list[Path] = []
-    for name, draw in _CHARTS.items():
-        with matplotlib.rc_context(_TYPE):
-            figure = Figure(figsize=(WIDTH, _HEIGHT), layout="constrained")
-            FigureCanvasAgg(figure)
-            if draw(figure, comparison):
-                saved += _save(figure, folder / name)
-    return saved
+    with matplotlib.rc_context(_TYPE):
+        figure = Figure(figsize=(WIDTH, _HEIGHT), layout="constrained")
+        FigureCanvasAgg(figure)
+        return _save(figure, stem) if draw(figure, data) else []
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:
@@ -97,23 +114,23 @@ def _latency(figure: Figure, comparison: Comparison) -> bool:
         label="Pareto frontier",
     )
     for label, accuracy in series.bounds(comparison).items():
-        axes.axhline(100 * accuracy, linestyle="--", color=series.NEUTRAL, label=f"{_drawable(label)} (a bound)")
+        axes.axhline(100 * accuracy, linestyle="--", color=series.NEUTRAL, label=f"{drawable(label)} (a bound)")
     for point in points:
         style = styles[point.label]
         axes.errorbar(
             [point.latency_s.value],
             [100 * point.accuracy.value],
-            xerr=_whiskers([point.latency_s]),
-            yerr=_whiskers([point.accuracy], 100),
+            xerr=whiskers([point.latency_s]),
+            yerr=whiskers([point.accuracy], 100),
             fmt=_marker(style),
             color=style.colour,
-            label=_drawable(point.label),
-            **_WHISKERS,
+            label=drawable(point.label),
+            **WHISKERS,
         )
     axes.set_xlabel("mean latency per problem (s)")
     axes.set_ylabel("accuracy (%)")
     axes.set_xlim(left=0)
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return True
 
 
@@ -127,18 +144,18 @@ def _acceptance(figure: Figure, comparison: Comparison) -> bool:
         axes.errorbar(
             [100 * point.acceptance for point in points],
             [100 * point.accuracy.value for point in points],
-            yerr=_whiskers([point.accuracy for point in points], 100),
+            yerr=whiskers([point.accuracy for point in points], 100),
             fmt="o-",
             color=styles[points[0].label].colour,
-            label=_drawable(name),
-            **_WHISKERS,
+            label=drawable(name),
+            **WHISKERS,
         )
     baseline = comparison.baseline
     if baseline is not None and baseline.accuracy is not None:
-        axes.axhline(100 * baseline.accuracy, linestyle=":", color=series.NEUTRAL, label=_drawable(baseline.strategy))
+        axes.axhline(100 * baseline.accuracy, linestyle=":", color=series.NEUTRAL, label=drawable(baseline.strategy))
     axes.set_xlabel("accepted steps (%)")
     axes.set_ylabel("accuracy (%)")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return True
 
 
@@ -155,13 +172,13 @@ def _time(figure: Figure, comparison: Comparison) -> bool:
     for component in series.components(split):
         widths = [seconds.get(component, 0.0) for seconds in split.values()]
         colour = series.COMPONENT_COLOURS.get(component)
-        axes.barh(places, widths, left=left, height=0.65, color=colour, label=_drawable(component))
+        axes.barh(places, widths, left=left, height=0.65, color=colour, label=drawable(component))
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_yticks(places, [_drawable(label) for label in split])
+    axes.set_yticks(places, [drawable(label) for label in split])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("mean seconds per problem")
-    _legend_below(figure, axes, columns=3)
+    legend_below(figure, axes, columns=3)
     return True
 
 
@@ -181,12 +198,12 @@ def _position(figure: Figure, comparison: Comparison) -> bool:
             color=style.colour,
             marker=_marker(style),
             linestyle=_dash(style),
-            label=_drawable(label),
+            label=drawable(label),
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel("accepted (%)")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return True
 
 
@@ -206,24 +223,24 @@ def _by(attribute: series.Attribute, quantity: str) -> Callable[[Figure, Compari
             axes.errorbar(
                 [groups.index(group) + shift for group in told],
                 [100 * estimate.value for estimate in told.values()],
-                yerr=_whiskers(list(told.values()), 100),
+                yerr=whiskers(list(told.values()), 100),
                 fmt=_marker(style),
                 color=style.colour,
-                label=_drawable(label),
-                **(_WHISKERS | {"capsize": 0}),
+                label=drawable(label),
+                **(WHISKERS | {"capsize": 0}),
                 markersize=3.5,
             )
         slanted = max(map(len, groups)) > 3
         axes.set_xticks(
             range(len(groups)),
-            [_drawable(group) for group in groups],
+            [drawable(group) for group in groups],
             rotation=30 if slanted else 0,
             ha="right" if slanted else "center",
         )
         axes.grid(axis="x", visible=False)
         axes.set_xlabel(attribute)
         axes.set_ylabel("accuracy (%)" if quantity == "accuracy" else "accepted (%)")
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
         return True
 
     return draw
@@ -254,12 +271,12 @@ def _calibration(figure: Figure, comparison: Comparison) -> bool:
         above.errorbar(
             scores,
             [100 * found_bin.better.value for found_bin in one.bins],
-            yerr=_whiskers([found_bin.better for found_bin in one.bins], 100),
+            yerr=whiskers([found_bin.better for found_bin in one.bins], 100),
             marker=_marker(style),
             linestyle=_dash(style),
             color=style.colour,
-            label=f"{_drawable(one.label)}: ECE {one.ece:.3f}",
-            **_WHISKERS,
+            label=f"{drawable(one.label)}: ECE {one.ece:.3f}",
+            **WHISKERS,
         )
         shift = (place + 0.5 - len(found) / 2) * width
         bars = below.bar(
@@ -275,7 +292,7 @@ def _calibration(figure: Figure, comparison: Comparison) -> bool:
     above.set_ylabel("target's better (%)")
     below.set_ylabel("steps")
     below.set_xlabel("router score")
-    _legend_below(figure, above, columns=1)
+    legend_below(figure, above, columns=1)
     return True
 
 
@@ -293,7 +310,7 @@ _CHARTS: dict[str, Callable[[Figure, Comparison], bool]] = {
 """How each chart is drawn, by the name of its file; false when the run has no data for it."""
 
 
-def _legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
+def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
     """A legend under the chart, and the chart as high as it would be without."""
     handles, labels = axes.get_legend_handles_labels()
     lines = -(-len(labels) // columns)
@@ -303,7 +320,8 @@ def _legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
     )
 
 
-def _whiskers(estimates: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
+def whiskers(estimates: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
+    """How far the intervals reach below and above their values, as `errorbar` takes it."""
     return [
         [0.0 if one.low is None else scale * max(one.value - one.low, 0.0) for one in estimates],
         [0.0 if one.high is None else scale * max(one.high - one.value, 0.0) for one in estimates],
@@ -318,7 +336,7 @@ def _dash(style: series.Style) -> Any:
     return _DASHES[style.variant % len(_DASHES)]
 
 
-def _drawable(label: str) -> str:
+def drawable(label: str) -> str:
     """A label that is never read as mathematics and has only letters that the font has."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

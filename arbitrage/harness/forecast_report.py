@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from arbitrage.harness.costs import Costs, ModelCost
 from arbitrage.harness.forecast import Checked, Forecast, Setting, size_check
-from arbitrage.harness.report import NONE
+from arbitrage.harness.report import NONE, rich_lines
 from arbitrage.harness.trace import Trace
 from arbitrage.text import one_line
 
@@ -70,7 +70,7 @@ class Planned:
             ]
             for one in self.checked
         ]
-        return _table(
+        return rich_lines(
             "check: mean latency of problems that the costs were not fitted on", titles, cells, self.check_notes()
         )
 
@@ -126,7 +126,7 @@ class Planned:
         ]
         kept = [index for index in range(len(titles)) if index < 2 or any(row[index] != NONE for row in cells)]
         where = "in the setting asked for" if self.elsewhere else "on this machine"
-        return _table(
+        return rich_lines(
             f"forecast {where}",
             [titles[index] for index in kept],
             [[row[index] for index in kept] for row in cells],
@@ -162,21 +162,6 @@ class Planned:
         if self.setting.price is not None:
             notes.append("cost = seconds × GPUs held × price, one problem at a time; all GPUs of a strategy are held")
         return [one_line(note) for note in notes]
-
-
-def _table(caption: str, titles: Sequence[str], cells: Sequence[Sequence[str]], notes: Sequence[str]) -> Group:
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=escape(caption), title_justify="left", padding=(0, 1, 0, 0))
-    for index, name in enumerate(titles):
-        table.add_column(escape(name), justify="right" if index else "left")
-    for row in cells:
-        table.add_row(*(escape(one_line(cell)) for cell in row))
-    return Group(table, *(Padding(Text(f"• {note}", style="dim"), (0, 0, 0, 1)) for note in notes))
 
 
 def _told(costs: Costs) -> str:

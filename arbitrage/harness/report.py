@@ -159,6 +159,22 @@ def markdown_lines(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def rich_lines(caption: str, titles: Sequence[str], cells: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> Group:
+    """One table for a terminal, numbers to the right, with notes below it."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=escape(caption), title_justify="left", padding=(0, 1, 0, 0))
+    for index, name in enumerate(titles):
+        table.add_column(escape(name), justify="right" if index else "left")
+    for row in cells:
+        table.add_row(*(escape(one_line(cell)) for cell in row))
+    return Group(table, *(Padding(Text(f"• {note}", style="dim"), (0, 0, 0, 1)) for note in notes))
+
+
 def title(comparison: Comparison) -> str:
     """Data set, how much of it, and how often."""
     identity = comparison.manifest.get("identity", {})

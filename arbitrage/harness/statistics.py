@@ -26,6 +26,8 @@ Counts = NDArray[np.int32]
 """How often each problem was drawn, shape (resamples, problems)."""
 Statistic = Callable[[Counts], Floats]
 """Takes counts of shape (k, problems), gives k values."""
+Statistics = Callable[[Counts], Floats]
+"""Takes counts of shape (k, problems), gives values of shape (k, statistics)."""
 Centre = Literal["mean", "median", "geometric"]
 
 CONFIDENCE = 0.95
@@ -92,15 +94,40 @@ def bootstrap(
         seed: fixes the draws, so tables can be made again.
         confidence: two-sided.
     """
-    value = float(statistic(np.ones((1, problems), dtype=np.int32))[0])
+    (estimate,) = bootstrap_each(
+        lambda counts: statistic(counts)[:, None], problems, resamples=resamples, seed=seed, confidence=confidence
+    )
+    return estimate
+
+
+def bootstrap_each(
+    statistics: Statistics, problems: int, *, resamples: int = RESAMPLES, seed: int = 0, confidence: float = CONFIDENCE
+) -> list[Estimate]:
+    """`bootstrap` of several statistics on the same draws: a difference of two may be one of them.
+
+    Args:
+        statistics: computes all values from how often each problem counts; NaN where one is undefined.
+        problems: number of problems.
+        resamples: bootstrap draws.
+        seed: fixes the draws.
+        confidence: two-sided.
+    """
+    observed = statistics(np.ones((1, problems), dtype=np.int32))[0]
     tail = (1 - confidence) / 2
-    if not math.isfinite(value) or 2.0**-problems > tail:
-        return Estimate(value, None, None)
+    if 2.0**-problems > tail:
+        return [Estimate(float(value), None, None) for value in observed]
     stats = _scipy("stats")
     expanded = float(stats.norm.cdf(math.sqrt(problems / (problems - 1)) * stats.t.ppf(tail, problems - 1)))
-    values = _evaluated(statistic, _draws(problems, resamples, seed))
-    low, high = np.quantile(values[np.isfinite(values)], [expanded, 1 - expanded])
-    return Estimate(value, float(low), float(high))
+    columns = _evaluated(statistics, _draws(problems, resamples, seed)).T
+    found = []
+    for value, values in zip(observed.tolist(), columns, strict=True):
+        finite = values[np.isfinite(values)]
+        if not math.isfinite(value) or not len(finite):
+            found.append(Estimate(value, None, None))
+            continue
+        low, high = np.quantile(finite, [expanded, 1 - expanded])
+        found.append(Estimate(value, float(low), float(high)))
+    return found
 
 
 def mean_estimate(values: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Estimate:

@@ -40,7 +40,8 @@ class Cutoff:
         """The threshold to use with `scorer`.
 
         Args:
-            scorer: whose calibration table turns a rate into a threshold, linearly between the table's rates.
+            scorer: whose calibration table turns a rate into a threshold, linearly between the table's rates. Beyond
+                its first and last rate the line ends where nothing or everything is escalated: at a score of 0 or 1.
             never: threshold at which nothing is escalated (rate 0).
             always: threshold at which everything is escalated (rate 1).
 
@@ -59,7 +60,10 @@ class Cutoff:
                 "pass threshold= instead"
             )
         rates = sorted(table)
-        return float(np.interp(self.rate, rates, [table[r] for r in rates]))
+        thresholds = [table[rate] for rate in rates]
+        least, most = min(0.0, *thresholds), max(1.0, *thresholds)
+        ends = [float(np.clip(end, least, most)) for end in (never, always)]
+        return float(np.interp(self.rate, [0.0, *rates, 1.0], [ends[0], *thresholds, ends[1]]))
 
     def describe(self) -> dict[str, object]:
         """Both numbers, for the manifest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -241,6 +243,22 @@ def test_a_rate_becomes_the_calibrated_threshold():
     """Between the table's rates the threshold is linear."""
     bundle = models(scores={"one": 0.44, "two wrong": 0.46}, default=0.0, thresholds={0.2: 0.5, 0.4: 0.4})
     assert authors(solve(ArbitrageRouter(rate=0.3), bundle)) == "dtdd"
+
+
+@pytest.mark.parametrize(("strategy", "never"), [(ArbitrageRouter, 1.0), (RSD, 0.0)])
+def test_beyond_the_table_a_rate_goes_on_towards_nothing_or_everything(strategy, never):
+    """Halfway to rate 0 is halfway to a score that nothing lies beyond, and the same at rate 1; never a flat end."""
+    table = {0.2: 0.5, 0.8: 0.5}
+    scorer = ScriptedScorer({}, thresholds=table)
+    infinite = math.inf if never else -math.inf
+
+    def at(rate):
+        return strategy(rate=rate).cutoff.resolve(scorer, never=infinite, always=-infinite)
+
+    assert at(0.1) == pytest.approx((0.5 + never) / 2)
+    assert at(0.9) == pytest.approx((0.5 + 1 - never) / 2)
+    assert at(0.2) == at(0.5) == at(0.8) == 0.5
+    assert (at(0.0), at(1.0)) == (infinite, -infinite)
 
 
 def test_every_step_is_announced_as_it_is_committed():

@@ -1,143 +1,93 @@
-"""Does escalating here change the final answer? Roll-outs from x·z_d and from x·z_t, to their ends.
-
-Both sides are continued by the same model, so that the step is all that differs: by the draft unless the caller says
-otherwise, which asks what this one escalation is worth when no other follows. Knows no grading.
-"""
+"""Whether what a PRM prefers is what leads to right answers: PRM advantage against outcome advantage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from arbitrage.boundary import step_text
-from arbitrage.decoding import common_prefix
-from arbitrage.harness.router.recording import Fork
-from arbitrage.interfaces import Models, Session, Stop, StopReason
-from arbitrage.requirements import shares_tokenizer
-from arbitrage.seeding import step_rng
-from arbitrage.strategies.loop import EMPTY_STEPS_BEFORE_END, has_boxed_answer
-from arbitrage.strategies.writer import LanguageRole
-from arbitrage.types import SEPARATOR, Author, Problem, Role
+from arbitrage.harness.router.judging import ORACLE, RESAMPLES, Score, Verdict, judge
+from arbitrage.harness.router.measures import Ranking
+from arbitrage.harness.router.pairs import StepPair
+from arbitrage.harness.statistics import Counts, Estimate, Floats, bootstrap_each
+
+SIGNS = ("−", "0", "+")
 
 
 @dataclass(frozen=True, slots=True)
-class RollOuts:
-    """Whole solutions through one fork."""
+class Outcomes:
+    """Both advantages of the steps that were rolled out to their ends."""
 
-    draft: tuple[str, ...]
-    """Through the draft's step."""
-    target: tuple[str, ...]
-    """Through the target's step (its first sample)."""
+    steps: int
+    problems: int
+    counts: Mapping[str, Mapping[str, int]]
+    """Steps by sign of the PRM advantage, then by sign of the outcome advantage."""
+    shares: Mapping[str, Mapping[str, Estimate]]
+    """The same as shares of these steps."""
+    disagree: Estimate
+    """Share of steps in which the signs differ."""
+    opposed: Estimate
+    """Share of steps in which one is positive and the other negative."""
+    spearman: Estimate
+    """Rank correlation of the two advantages."""
+    verdicts: tuple[Verdict, ...]
+    """Every score against the outcome advantage; empty where it is never positive, or always."""
 
 
-def roll_out(
-    problem: Problem,
-    forks: Sequence[Fork],
-    models: Models,
-    rng: np.random.Generator,
-    role: LanguageRole,
-    count: int,
-    check: Callable[[], None] = lambda: None,
-) -> list[RollOuts | None]:
-    """Roll-outs of every fork of one solution whose versions differ; None where they read the same.
+def outcome_advantages(pairs: Sequence[StepPair]) -> Floats:
+    """Share of right answers behind the target's step minus that behind the draft's; NaN where nobody rolled out."""
+    return np.array(
+        [
+            np.nan
+            if pair.draft_outcome is None or pair.target_outcome is None
+            else pair.target_outcome - pair.draft_outcome
+            for pair in pairs
+        ]
+    )
+
+
+def compare_outcomes(
+    outcomes: Floats, advantages: Floats, groups: NDArray[np.intp], scores: Sequence[Score]
+) -> Outcomes | None:
+    """Hold the PRM advantage and every score against the outcome advantage; None where no step has one.
 
     Args:
-        problem: what is solved.
-        forks: in their order, from the first step on.
-        models: draft and target, and the settings of the solution; its budgets hold for roll-outs too.
-        rng: randomness of this problem.
-        role: who goes on.
-        count: roll-outs from each side.
-        check: called before each step; may raise.
+        outcomes: shape (steps,), NaN where unknown.
+        advantages: Δ by the PRM, shape (steps,).
+        groups: index of each step's problem, shape (steps,).
+        scores: of all steps.
     """
-    if not forks:
-        return []
-    walk = _Walk(problem, forks[0].pair.prefix_ids, models, rng, role, check)
-    with closing(walk):
-        return [
-            None
-            if fork.pair.draft == fork.pair.targets[0]
-            else RollOuts(
-                tuple(walk.solution(fork, "draft", k) for k in range(count)),
-                tuple(walk.solution(fork, "target", k) for k in range(count)),
-            )
-            for fork in forks
-        ]
+    known = np.isfinite(outcomes)
+    if not known.any():
+        return None
+    came, told = outcomes[known], advantages[known]
+    _, group = np.unique(groups[known], return_inverse=True)
+    cells = 3 * np.sign(told).astype(int) + np.sign(came).astype(int) + 4  # 0 … 8, PRM first
+    signs = np.sign(told) - np.sign(came)
+    ranking = Ranking(told, came, group)
+    flags = np.column_stack([cells[:, None] == np.arange(9), signs != 0, np.abs(signs) == 2, np.ones(len(came))])
+    sums = np.zeros((ranking.problems, flags.shape[1]))
+    np.add.at(sums, group, flags)
 
+    def statistics(counts: Counts) -> Floats:
+        totals = counts @ sums
+        return np.column_stack([totals[:, :-1] / totals[:, -1:], ranking.under(counts).spearman()])
 
-@final
-class _Walk:
-    """One model's session over the prefixes of one solution: what they share is encoded once."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        prompt: Sequence[int],
-        models: Models,
-        rng: np.random.Generator,
-        role: LanguageRole,
-        check: Callable[[], None],
-    ) -> None:
-        self._models, self._settings, self._rng, self._check = models, models.settings, rng, check
-        self._model = models.language(role)
-        draft = models.language(Role.DRAFT)
-        self._shared = shares_tokenizer(draft, models.language(Role.TARGET))
-        self._reads_prefix = self._shared or self._model is draft
-        self._asked = len(prompt)
-        """Tokens of the prompt as the draft read it."""
-        self._prompt = list(prompt) if self._reads_prefix else self._settings.prompt(problem.problem, self._model)
-        self._session: Session = self._model.open(self._prompt)
-
-    def close(self) -> None:
-        """Free the session."""
-        self._session.close()
-
-    def solution(self, fork: Fork, author: Author, sample: int) -> str:
-        """The text of the solution that commits `author`'s step and goes on from there."""
-        pair, step = fork.pair, fork.drafted if author == "draft" else fork.targeted
-        texts = [*(one.text for one in pair.history), step.text]
-        ended = self._settings.answer_stop and has_boxed_answer(step.text)
-        if step.continuation.reason is StopReason.SEPARATOR and not ended:
-            # The PRM draws nothing, so its streams are free.
-            rng = step_rng(self._rng, pair.index, Role.PRM, 2 * sample + (author == "target"))
-            left = self._settings.max_tokens - (len(pair.prefix_ids) - self._asked) - len(step.ids)
-            self._go_on(texts, self._start(fork, author), left, rng)
-        return SEPARATOR.join(texts)
-
-    def _start(self, fork: Fork, author: Author) -> list[int]:
-        """Prompt, committed steps and `author`'s step in the tokenizer of whoever goes on."""
-        prefix = fork.pair.prefix_ids
-        written = self._models.language(Role.DRAFT if author == "draft" else Role.TARGET)
-        step = (fork.drafted if author == "draft" else fork.targeted).ids
-        codec = self._model.codec
-        if not self._reads_prefix:
-            text = self._models.language(Role.DRAFT).codec.decode(prefix[self._asked :])
-            prefix = (*self._prompt, *codec.encode(text))
-        own = self._shared or written is self._model
-        return [*prefix, *(step if own else codec.encode(written.codec.decode(step)))]
-
-    def _go_on(self, texts: list[str], ids: Sequence[int], left: int, rng: np.random.Generator) -> None:
-        """Add to a solution's `texts`, which are `ids` in the tokenizer of whoever goes on, up to `left` tokens."""
-        if len(ids) >= self._model.context_length:
-            return
-        common = common_prefix(self._session.ids, ids)
-        self._session.rewind(common)
-        self._session.extend(ids[common:])
-        while left > 0 and len(texts) < self._settings.max_steps and not _stalled(texts):
-            self._check()
-            written = self._session.generate(Stop(left), self._settings.sampling, rng)
-            text = step_text(self._model.codec.decode(written.ids))
-            texts.append(text)
-            left -= len(written.ids)
-            if written.reason is not StopReason.SEPARATOR or (self._settings.answer_stop and has_boxed_answer(text)):
-                break
-
-
-def _stalled(texts: Sequence[str]) -> bool:
-    """Whether so many empty steps in a row came last that the solution is over."""
-    last = texts[-EMPTY_STEPS_BEFORE_END:]
-    return len(last) == EMPTY_STEPS_BEFORE_END and not any(text.strip() for text in last)
+    *shares, disagree, opposed, spearman = bootstrap_each(statistics, ranking.problems, resamples=RESAMPLES)
+    numbers = np.bincount(cells, minlength=9).tolist()
+    both = 0 < np.count_nonzero(came > 0) < len(came)
+    kept = [Score(score.name, score.kind, score.values[known]) for score in scores if score.name != ORACLE]
+    return Outcomes(
+        len(came),
+        ranking.problems,
+        {row: dict(zip(SIGNS, numbers[3 * i : 3 * i + 3], strict=True)) for i, row in enumerate(SIGNS)},
+        {row: dict(zip(SIGNS, shares[3 * i : 3 * i + 3], strict=True)) for i, row in enumerate(SIGNS)},
+        disagree,
+        opposed,
+        spearman,
+        tuple(judge([*kept, Score("PRM advantage", "bound", told), Score(ORACLE, "bound", came)], came, group))
+        if both
+        else (),
+    )

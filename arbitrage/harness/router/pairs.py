@@ -99,8 +99,8 @@ class StepPair:
 
 def held_out(problem_id: str, share: float = 0.1) -> bool:
     """Whether a problem's pairs are for evaluation: by its id alone, so that no later pair of it can be trained on."""
-    digest = hashlib.sha256(f"held out {problem_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    hashed = hashlib.sha256(f"held out {problem_id}".encode()).digest()
+    return int.from_bytes(hashed[:8], "big") < share * 2**64
 
 
 def split(pairs: Iterable[StepPair], share: float = 0.1) -> tuple[list[StepPair], list[StepPair]]:
@@ -152,6 +152,14 @@ def read_pairs(folder: Path) -> Iterator[StepPair]:
             yield from map(_pair, rows)
         except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
             raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the folder's pairs: which pairs these are, whatever the folder is called."""
+    found = hashlib.sha256()
+    for file in shards(folder):
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def finished_problems(folder: Path) -> set[str]:

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from arbitrage.harness.router.collect import collect_pairs
-from arbitrage.harness.router.outcomes import roll_out
+from arbitrage.harness.router.roll_outs import roll_out
 from arbitrage.harness.router.pairs import read_pairs
 from arbitrage.harness.router.recording import record
 from arbitrage.harness.router.roll_in import parse_roll_in

@@ -1,0 +1,64 @@
+"""`arbitrage router calibrate`: which threshold leads to which escalation rate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbitrage.cli import options
+from arbitrage.cli.counting import counting
+from arbitrage.cli.router.choices import All, As, HeldOut, JudgeName, PairsFolder, Workers, check_share
+from arbitrage.cli.text import print_json, table_console
+
+
+def calibrate(
+    router: Annotated[str, typer.Argument(help="Router (or PRM, with --as prm): a folder, or a spec as for --router.")],
+    pairs: PairsFolder,
+    judge_as: As = JudgeName.ROUTER,
+    held_out: HeldOut = None,
+    everything: All = False,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder: store the table in a copy, not in the original.")
+    ] = None,
+    backend: options.BackendName = "hf",
+    concurrency: Workers = 1,
+    threads: options.Threads = None,
+    dtype: options.DtypeName = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: what the sidecar is told.")] = False,
+) -> None:
+    """Store a table of thresholds beside a router's weights, for `rate=` in strategies."""
+    check_share(held_out, everything)
+    from arbitrage.harness.report import rich_lines
+    from arbitrage.harness.router.calibrate import calibrate_router
+    from arbitrage.harness.router.evaluation_report import threshold_rows
+    from arbitrage.harness.run_folder import to_json
+
+    with counting("scoring") as progress:
+        calibration = calibrate_router(
+            router,
+            pairs,
+            judge_as=judge_as.judge,
+            out=out,
+            held_out=held_out,
+            everything=everything,
+            backend=backend,
+            concurrency=concurrency,
+            progress=progress,
+            threads=threads,
+            dtype=dtype.value if dtype else None,
+        )
+    if as_json:
+        print_json(json.loads(to_json(calibration.entries())))
+        return
+    facts = calibration.selection.facts
+    notes = [
+        *(f"warning: {warning}" for warning in calibration.warnings),
+        f"{facts['steps']} steps of {facts['problems']} problems; brackets: 95 % bootstrap intervals over problems",
+    ]
+    console = table_console()
+    titles, cells = threshold_rows(calibration.points)
+    console.print(rich_lines(f"thresholds of {calibration.scorer}", titles, cells, notes))
+    console.print(f"stored in {out or router}", soft_wrap=True, markup=False)

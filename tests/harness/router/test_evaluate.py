@@ -1,0 +1,194 @@
+"""Whole evaluations: on scripted scorers, and on the bundled router."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from arbitrage.errors import ModelLoadError
+from arbitrage.harness.router.evaluate import CONFIDENCE, RANDOM, REWARD, evaluate_router
+from arbitrage.harness.router.evaluation_report import markdown_report, save_evaluation, tables
+from arbitrage.harness.router.judging import ORACLE
+from arbitrage.harness.router.pairs import PairsError, read_pairs
+from arbitrage.testing.scripted import ScriptedScorer
+from tests.harness.router.made_pairs import folder_of, walk
+
+
+def pairs(problems=40, outcomes=False):
+    rng = np.random.default_rng(5)
+    return [
+        pair
+        for n in range(problems)
+        for pair in walk(
+            f"p{n}",
+            [tuple(rng.integers(0, 5, 2) / 4) for _ in range(4)],
+            [tuple(rng.integers(0, 3, 2) / 2) for _ in range(4)] if outcomes else None,
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return folder_of(tmp_path_factory.mktemp("evaluated") / "pairs", pairs(outcomes=True))
+
+
+def knowing(told, noise=0.0, name="router", sign=1):
+    """A scorer that knows the advantage of every step, up to noise."""
+    rng = np.random.default_rng(6)
+    known = {pair.draft: 0.5 + sign * pair.advantage / 2 * (1 - noise) + noise * rng.normal() / 5 for pair in told}
+    scorer = ScriptedScorer(known)
+    scorer.name = name
+    return scorer
+
+
+def test_routers_stand_beside_baselines_and_bounds(folder):
+    """On the same steps: −s_d as stored, the draft's doubt, chance, and the advantage itself."""
+    told = list(read_pairs(folder))
+    good, noisy = knowing(told, name="good"), knowing(told, 0.9, name="noisy")
+    evaluation = evaluate_router([good, noisy], folder, everything=True)
+    verdicts = {verdict.name: verdict for verdict in evaluation.verdicts}
+    assert list(verdicts) == ["good", "noisy", REWARD, CONFIDENCE, RANDOM, ORACLE]
+    assert verdicts["good"].measures["spearman"].value == pytest.approx(1)
+    assert verdicts["good"].captured == verdicts[ORACLE].captured
+    assert verdicts["noisy"].measures["auc"].high < 1
+    assert verdicts["good"].versus["noisy"]["auc"].low > 0
+    assert verdicts[RANDOM].measures["auc"].value == 0.5
+    better = np.mean([pair.label for pair in told])
+    assert verdicts[RANDOM].waste[0.5].value == pytest.approx(1 - better)
+    assert evaluation.better == pytest.approx(better)
+    assert evaluation.facts["steps"] == len(told)
+    assert evaluation.warnings == () or all("same score" in warning for warning in evaluation.warnings)
+    histogram = evaluation.histograms["good"]
+    assert sum(histogram.better) == sum(pair.label for pair in told)
+    assert sum(histogram.better) + sum(histogram.not_better) == len(told)
+    assert evaluation.outcomes.steps == len(told)
+    assert evaluation.outcomes.verdicts[0].name == "good"
+
+
+def test_a_prm_is_read_the_other_way_round(folder):
+    """Low rewards escalate; it claims no probability; and who forgets --as prm is asked."""
+    told = list(read_pairs(folder))
+    prm = knowing(told, sign=-1, name="prm")
+    right = evaluate_router(prm, folder, everything=True, judge_as="prm")
+    assert right.verdicts[0].measures["auc"].value == 1
+    assert "brier" not in right.verdicts[0].measures
+    thresholds = [point.threshold for point in right.thresholds["prm"]]
+    assert thresholds == sorted(thresholds)
+    wrong = evaluate_router(prm, folder, everything=True)
+    assert wrong.verdicts[0].measures["auc"].value == 0
+    assert any("--as prm" in warning for warning in wrong.warnings)
+
+
+def test_the_files_say_what_the_tables_say(folder, tmp_path):
+    """evaluation.json is JSON with every number; the Markdown has every score; the pictures are there."""
+    pytest.importorskip("matplotlib")
+    evaluation = evaluate_router(knowing(list(read_pairs(folder)), 0.5), folder, everything=True)
+    files = save_evaluation(evaluation, tmp_path / "report")
+    assert {file.name for file in files} >= {"evaluation.json", "evaluation.md", "reliability.png", "captured.png"}
+    assert all(file.stat().st_size > 500 for file in files)
+    told = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    auc = evaluation.verdicts[0].measures["auc"]
+    assert told["verdicts"][0]["measures"]["auc"] == {"value": auc.value, "low": auc.low, "high": auc.high}
+    assert told["verdicts"][3]["measures"]["spearman"]["value"] is None
+    text = (tmp_path / "report" / "evaluation.md").read_text()
+    assert text == markdown_report(evaluation)
+    assert auc.shown(".3f") in text
+    assert "signs of PRM and outcome advantage" in text
+    assert all(len(row) == len(titles) for _, titles, cells in tables(evaluation) for row in cells)
+
+
+def test_steps_of_one_label_are_refused(tmp_path):
+    """There is nothing to tell apart; the message says what to do."""
+    same = [pair for n in range(8) for pair in walk(f"p{n}", [(0.5, 0.5), (0.6, 0.2)])]
+    folder = folder_of(tmp_path, same)
+    with pytest.raises(PairsError, match=r"better in none of the 16 held-out steps.*collect more"):
+        evaluate_router(ScriptedScorer({}), folder, everything=True)
+    better = [dataclasses.replace(pair, target_rewards=(0.9,)) for pair in same]
+    with pytest.raises(PairsError, match="better in all"):
+        evaluate_router(ScriptedScorer({}), folder_of(tmp_path / "all", better), everything=True)
+
+
+def test_a_router_is_named_once(folder):
+    """Two lines with one name could not be told apart."""
+    with pytest.raises(ModelLoadError, match="once"):
+        evaluate_router([ScriptedScorer({}), ScriptedScorer({})], folder, everything=True)
+
+
+@pytest.fixture(scope="module")
+def bundled_pairs(tmp_path_factory):
+    """Step pairs of a few problems by the bundled models, better of two."""
+    pytest.importorskip("torch")
+    from arbitrage.backends.loading import load_models
+    from arbitrage.harness.router.pairs import HistoryStep
+    from arbitrage.harness.synthetic import Split, generate
+    from arbitrage.seeding import problem_rng
+    from arbitrage.strategies import ArbitrageOracle
+
+    models = load_models("hf", threads=1)
+    found = []
+    for problem, _ in zip(generate(Split.HELD_OUT, 11), range(24), strict=False):
+        steps = ArbitrageOracle().solve(problem, models, problem_rng(0, problem.id)).steps
+        history: list[HistoryStep] = []
+        (template,) = walk(problem.id, [(0.0, 0.0)])
+        for step in steps:
+            versions = {step.author: step.text}
+            versions.setdefault("draft", step.rejected_text or step.text)
+            versions.setdefault("target", step.unused_target_text or step.text)
+            found.append(
+                dataclasses.replace(
+                    template,
+                    statement=problem.problem,
+                    index=step.index,
+                    history=tuple(history),
+                    draft=versions["draft"],
+                    targets=(versions["target"],),
+                    draft_reward=step.draft_reward,
+                    target_rewards=(step.target_reward,),
+                    draft_logprobs=(step.draft_logprob,),
+                    committed=step.author,
+                )
+            )
+            history.append(HistoryStep(step.text, step.author))
+    return folder_of(tmp_path_factory.mktemp("bundled") / "pairs", found)
+
+
+def test_the_bundled_router_is_as_good_as_its_card_says(bundled_pairs):
+    """Its card's AUC, and the draft's doubt far below it; the fresh PRM says what the pairs say of the draft."""
+    evaluation = evaluate_router("bundled:router", bundled_pairs, everything=True, threads=1)
+    verdicts = {verdict.name: verdict for verdict in evaluation.verdicts}
+    assert verdicts["bundled:router"].measures["auc"].covers(0.9982)
+    assert verdicts["bundled:router"].versus[CONFIDENCE]["auc"].value > 0
+    afresh = evaluate_router("bundled:prm", bundled_pairs, everything=True, judge_as="prm", threads=1)
+    for name, estimate in afresh.verdicts[0].measures.items():
+        assert estimate.value == pytest.approx(verdicts[REWARD].measures[name].value, abs=0.01), name
+
+
+def test_the_commands_evaluate_and_calibrate(bundled_pairs, tmp_path, capsys):
+    """Tables on the terminal, JSON, files; a copy with a table that the loaded router has; mistakes are one line."""
+    from arbitrage.backends.loading import load_models
+    from arbitrage.cli import main
+    from arbitrage.types import Role
+
+    words = ["router", "evaluate", "bundled:router", str(bundled_pairs), "--all", "--threads", "1"]
+    assert main([*words, "--out", str(tmp_path / "report")]) == 0
+    shown = capsys.readouterr().out
+    assert "escalation rate" in shown
+    assert "bundled:router minus" in shown
+    assert (tmp_path / "report" / "evaluation.json").is_file()
+    assert main(["router", "calibrate", "bundled:router", str(bundled_pairs), "--all"]) == 2
+    assert "--out" in capsys.readouterr().err
+    copy = tmp_path / "copy"
+    assert (
+        main(["router", "calibrate", "bundled:router", str(bundled_pairs), "--all", "--out", str(copy), "--json"]) == 0
+    )
+    told = json.loads(capsys.readouterr().out)["thresholds"]
+    router = load_models("hf", roles=[Role.ROUTER], router=str(copy), threads=1).scorer(Role.ROUTER)
+    assert router.thresholds == {float(rate): pytest.approx(value) for rate, value in told.items()}
+    assert math.isclose(min(router.thresholds), 0.01)
+    assert main(["router", "evaluate", "bundled:router", str(bundled_pairs), "--all", "--held-out", "0.2"]) == 2
+    assert main(["router", "evaluate", "bundled:router", str(tmp_path)]) == 2
+    assert "router collect" in capsys.readouterr().err
