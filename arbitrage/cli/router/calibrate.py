@@ -47,7 +47,7 @@ def calibrate(
             backend=backend,
             concurrency=concurrency,
             progress=progress,
-            threads=threads,
+            threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
         )
     if as_json:

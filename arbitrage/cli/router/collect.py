@@ -126,7 +126,7 @@ def collect(
                 target=target,
                 prm=prm,
                 router=router,
-                threads=threads,
+                threads=options.thread_count(threads),
                 dtype=dtype.value if dtype else None,
             )
     except KeyboardInterrupt:

@@ -45,7 +45,7 @@ def evaluate(
             backend=backend,
             concurrency=concurrency,
             progress=progress,
-            threads=threads,
+            threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
         )
     files = [] if out is None else save_evaluation(evaluation, out)

@@ -20,12 +20,12 @@ from arbitrage.harness.crew import MOST_AT_ONCE, Crew, crew_of
 from arbitrage.harness.datasets import Dataset
 from arbitrage.harness.plan import DatasetLike, merge_settings, model_facts, models_for, settings_facts
 from arbitrage.harness.router.decontamination import WORDS
-from arbitrage.harness.router.roll_outs import RollOuts, roll_out
 from arbitrage.harness.router.pair_statistics import PairStatistics
 from arbitrage.harness.router.pairs import PairsError, StepPair, read_pairs, shards
 from arbitrage.harness.router.problems import TrainingProblems, training_problems
 from arbitrage.harness.router.recording import Recording, record
 from arbitrage.harness.router.roll_in import RollIn, parse_roll_in
+from arbitrage.harness.router.roll_outs import RollOuts, roll_out
 from arbitrage.harness.router.store import Store, open_store
 from arbitrage.interfaces import Models, Settings, Strategy
 from arbitrage.seeding import problem_rng

@@ -7,10 +7,10 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from arbitrage.harness.router.collect import collect_pairs
-from arbitrage.harness.router.roll_outs import roll_out
 from arbitrage.harness.router.pairs import read_pairs
 from arbitrage.harness.router.recording import record
 from arbitrage.harness.router.roll_in import parse_roll_in
+from arbitrage.harness.router.roll_outs import roll_out
 from arbitrage.interfaces import Models, Settings
 from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
