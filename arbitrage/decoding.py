@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -272,26 +273,42 @@ def _widen(laws: Probabilities, width: int) -> Probabilities:
     return np.pad(laws, ((0, 0), (0, missing))) if missing > 0 else laws
 
 
-_LONGEST_LOOKUP = 64
-_lookup_lengths: WeakKeyDictionary[LanguageModel, DraftLength] = WeakKeyDictionary()
-_lookup_lock = threading.Lock()
+def proposal_length(clocked: bool = True) -> AdaptiveLength:
+    """Chooses how many tokens of a caller's proposal to check at once: looking them up costs nothing."""
+    return AdaptiveLength(longest=64, cost_ratio=0.0, clocked=clocked)
 
 
-def step_source(model: LanguageModel, step: Sequence[int], start: int, sampling: Sampling) -> Source:
-    """Looks up a caller's proposal for a sequence of `model`, from position `start` on.
+@final
+class ProposalLengths:
+    """What somebody has learnt of checking proposals, for each model that does it. Threads may share it."""
 
-    What is learnt of acceptance and cost under greedy decoding serves all sequences of the model. A sampled call learns
-    for itself and without a clock: the chunks in which its tokens are checked, and with them every rounding, depend on
-    its seed alone.
+    def __init__(self) -> None:
+        """Nothing is known of any model."""
+        self._lock = threading.Lock()
+        self._by_model: WeakKeyDictionary[LanguageModel, DraftLength] = WeakKeyDictionary()
+
+    def of(self, model: LanguageModel) -> DraftLength:
+        """The chooser for the sequences of `model`, always the same one."""
+        with self._lock:
+            length = self._by_model.get(model)
+            if length is None:
+                length = self._by_model[model] = proposal_length()
+            return length
+
+
+def step_source(session: Session, step: Sequence[int], sampling: Sampling) -> Source:
+    """Looks up a caller's proposal for the places behind what `session` holds.
+
+    What is learnt of acceptance and cost under greedy decoding is kept in the session's `proposal_length`. A sampled
+    call learns for itself and without a clock: the chunks in which its tokens are checked, and with them every
+    rounding, depend on its seed alone.
     """
-    lookup = StepLookup(step, start)
+    lookup = StepLookup(step, len(session.ids))
     if not sampling.greedy:
-        return Source(lookup, AdaptiveLength(_LONGEST_LOOKUP, cost_ratio=0.0, clocked=False), counted=False)
-    with _lookup_lock:
-        length = _lookup_lengths.get(model)
-        if length is None:
-            length = _lookup_lengths[model] = AdaptiveLength(_LONGEST_LOOKUP, cost_ratio=0.0)
-    return Source(lookup, length, counted=False)
+        return Source(lookup, proposal_length(clocked=False), counted=False)
+    if session.proposal_length is None:
+        session.proposal_length = proposal_length()
+    return Source(lookup, session.proposal_length, counted=False)
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -312,7 +329,7 @@ class LogitsSession(Session):
         start = len(self.ids)
         writing = Writing(self.model.codec, stop, self.model.context_length - start)
         if proposal:
-            Rounds(self, writing, [step_source(self.model, proposal, start, sampling)], sampling, rng).run()
+            Rounds(self, writing, [step_source(self, proposal, sampling)], sampling, rng).run()
         elif writing.reason is None:
             write_plainly(self, writing, writing.left, sampling, rng)
         written = self.ids[start:]

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from arbitrage.cpu import CpuThreads, ThreadChoice
+from arbitrage.draft_length import DraftLength
 from arbitrage.errors import CapabilityError
 from arbitrage.sampling import Logits, Sampling
 from arbitrage.types import Author, Generation, Problem, Role, StepRecord
@@ -142,6 +143,9 @@ class Session(ABC):
     """
 
     usage: Usage
+    proposal_length: DraftLength | None = None
+    """Chooses how many tokens of a proposal are checked at once under greedy decoding. Set by who opened the session,
+    so that what one sequence has learnt serves the next; else a session that needs one makes its own."""
 
     @property
     @abstractmethod

@@ -119,7 +119,7 @@ class SpeculativeSession(Session):
         writing = Writing(self._model.codec, stop, self._model.context_length - start)
         sources = self._greedy if sampling.greedy else self._sampled
         if proposal:
-            source = step_source(self._model, proposal, start, sampling)
+            source = step_source(self, proposal, sampling)
             # A fixed length is meant for every draft. Any other would wait for plain tokens, which nobody writes here.
             fixed = next((own.length for own in sources if isinstance(own.length, FixedLength)), source.length)
             sources = [replace(source, length=fixed), *sources]

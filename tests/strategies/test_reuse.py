@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies import RSD, ArbitrageOracle, ArbitrageRouter, RandomRoute, StepStrategy, speculate
 from arbitrage.strategy_specs import parse_strategies
-from arbitrage.testing import ScriptedModel, ScriptedScorer
+from arbitrage.testing import ScriptedModel, ScriptedScorer, ScriptedSession
 from arbitrage.types import EndReason, Problem, Role
 from tests.table_model import TableModel
 
@@ -46,12 +48,26 @@ def near(value):
     return pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
 
 
+class Chunked(ScriptedModel):
+    """Checks proposals in chunks of a fixed length."""
+
+    def __init__(self, steps, chunks):
+        super().__init__(steps)
+        self._chunks = chunks
+
+    def open(self, prompt):
+        chunks = self._chunks
+
+        class Session(ScriptedSession):
+            proposal_length = property(lambda _: FixedLength(chunks), lambda _, length: None)
+
+        return Session(self, prompt)
+
+
 def scripted(scores=None, default=0.9, draft=DRAFT, target=TARGET, chunks=64, **settings):
-    """Models whose target checks proposals in chunks of a fixed length."""
+    """Models whose target checks proposals in chunks."""
     scorer = ScriptedScorer(scores or {}, default=default)
-    bundle = Models(ScriptedModel(draft), ScriptedModel(target), scorer, scorer, Settings(**settings))
-    decoding._lookup_lengths[bundle.target] = FixedLength(chunks)
-    return bundle
+    return Models(ScriptedModel(draft), Chunked(target, chunks), scorer, scorer, Settings(**settings))
 
 
 # The switch.
@@ -170,6 +186,39 @@ def test_models_with_different_tokenizers_exchange_no_proposal():
     assert generation.text == "\n\n".join(TARGET)
     assert generation.calls["target"] == generation.tokens
     assert not any(step.confirmed for step in generation.steps)
+
+
+def test_strategies_learn_apart_what_checking_their_steps_is_worth(monkeypatch):
+    """What the rejected steps of one teach changes no pass of another that runs between them on the same target."""
+    step = "a step of some forty letters, always alike"
+    target = ScriptedModel([step, step])
+    # Every pass takes as long, over however many tokens.
+    monkeypatch.setattr(decoding, "time", SimpleNamespace(perf_counter=lambda: len(target.calls) / 1024))
+
+    def passes(strategy, draft):
+        bundle = Models(ScriptedModel([draft, draft]), target, router=ScriptedScorer({}, default=0.9))
+        return solve(strategy, bundle).calls["target"]
+
+    def router():
+        return ArbitrageRouter(threshold=0.5)
+
+    alone = router()
+    expected = [passes(alone, step) for _ in range(20)]
+    assert min(expected) < 10  # it learns that checking pays
+    one, other = router(), router()
+    between = [(passes(one, step), passes(other, "~" * 40)) for _ in range(20)]
+    assert [mine for mine, _ in between] == expected
+    assert min(theirs for _, theirs in between) > 60  # it learns that checking does not
+
+
+def test_a_strategy_keeps_what_it_has_learnt_of_each_target():
+    """From problem to problem one chooser a target, in several threads too."""
+    strategy, targets = ArbitrageRouter(threshold=0.5), [ScriptedModel(TARGET) for _ in range(2)]
+    kept = [[strategy._lengths.of(target) for target in targets] for _ in range(2)]
+    assert kept[0][0] is kept[1][0] is not kept[0][1] is kept[1][1]
+    fresh = ArbitrageRouter(threshold=0.5)
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(found) for found in pool.map(lambda _: fresh._lengths.of(targets[0]), range(64))}) == 1
 
 
 def test_the_draft_keeps_what_both_versions_begin_with():
