@@ -281,7 +281,7 @@ class _Loop:
             self.ahead = Ahead(self.executor, self.writer, Stop(left), self.settings, stream)
 
     def _drop_ahead(self) -> None:
-        """Stop writing ahead; the writer takes back what it wrote when it next commits."""
+        """Stop writing ahead, and take back what was written."""
         ahead, self.ahead = self.ahead, None
         if ahead is not None:
             ahead.drop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,16 @@ from arbitrage.interfaces import Models, Settings, Stop
 from arbitrage.registry import registry
 from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
-from arbitrage.strategies import RSD, ArbitrageOracle, ArbitrageRouter, RandomRoute, StepStrategy, speculate
+from arbitrage.strategies import (
+    RSD,
+    ArbitrageOracle,
+    ArbitrageRouter,
+    RandomRoute,
+    StepStrategy,
+    ahead,
+    loop,
+    speculate,
+)
 from arbitrage.strategy_specs import parse_strategies
 from arbitrage.testing import ScriptedModel, ScriptedScorer, ScriptedSession
 from arbitrage.types import EndReason, Problem, Role
@@ -324,6 +334,40 @@ def test_the_draft_writes_on_while_a_step_is_judged(accepted):
         assert draft.written[1] <= 3002
     else:
         assert 5 <= draft.written[1] - 3001 < 2900
+
+
+class Whole(Executor):
+    """What is submitted is done before anything else happens."""
+
+    def submit(self, function, *args):
+        done = Future()
+        done.set_result(function(*args))
+        return done
+
+
+class Late(Executor):
+    """What is submitted is begun when somebody waits for it: a step that nobody wants has one token."""
+
+    def submit(self, function, *args):
+        return SimpleNamespace(result=lru_cache(lambda: function(*args)))
+
+
+@pytest.mark.parametrize("proposer", ["draft", "both"])
+def test_how_far_an_unwanted_step_came_changes_no_sampled_text(proposer, monkeypatch):
+    """Also where the draft itself speculates: what it drafts next does not depend on steps that were taken back."""
+    monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+
+    def solution(seed, executor):
+        target, draft = TableModel(seed), TableModel(seed + 1000)
+        helper = TableModel(seed + 2000, mix=draft)
+        writer = speculate(draft, helper, min_confidence=0.0, lookup=proposer == "both")
+        bundle = Models(draft=writer, target=target, settings=Settings(sampling=Sampling(1.0), max_tokens=300))
+        if executor is not None:
+            monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor)
+        return content(solve(RandomRoute(rate=0.5, pipeline=executor is not None), bundle, seed))
+
+    for seed in range(20):
+        assert solution(seed, Whole()) == solution(seed, Late()) == solution(seed, None)
 
 
 def test_nothing_is_written_ahead_of_an_end():

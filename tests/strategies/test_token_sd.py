@@ -299,6 +299,21 @@ def test_the_adaptive_length_notices_when_text_becomes_easier():
     assert plain < 0.2  # stretches that measure a plain token are in it
 
 
+def test_a_copy_knows_the_same_and_learns_apart():
+    """What either sees afterwards does not reach the other."""
+    length = AdaptiveLength()
+    simulate(length, 500, acceptance=0.8)
+    twin = length.copy()
+
+    def state(one):
+        return one.acceptance, one.speedup(), one.next(), one.plain()
+
+    before = state(length)
+    assert state(twin) == before
+    simulate(twin, 500, acceptance=0.1, draft=0.9, further=0.5, plain=2e-3)
+    assert state(length) == before != state(twin)
+
+
 def test_looking_up_costs_no_pause():
     """A proposer that is free and mostly finds nothing is asked nearly every round."""
     length, asked = AdaptiveLength(cost_ratio=0.02), 0
