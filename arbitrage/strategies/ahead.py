@@ -39,11 +39,17 @@ class Ahead:
             self._unwanted.set()
             raise
 
-    def drop(self) -> None:
+    def drop(self) -> int:
         """Stop writing and take back what was written: nothing later depends on how far it came.
 
         What went wrong in a step that nobody wanted is nobody's concern.
+
+        Returns:
+            How many tokens were written in vain.
         """
         self._unwanted.set()
         wait([self._step])
-        self._writer.session.rewind(self._start)
+        session = self._writer.session
+        written = len(session.ids) - self._start
+        session.rewind(self._start)
+        return written

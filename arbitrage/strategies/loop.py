@@ -158,6 +158,8 @@ class _Loop:
         """The writer's next step, on the assumption that the newest one is accepted."""
         self.behind: CatchUp | None = None
         """The fallback, reading what is committed."""
+        self.in_vain = 0
+        """Tokens written ahead and taken back, in the step at hand."""
 
     def pipeline(self, stack: ExitStack) -> None:
         """Write ahead from now on, until `stack` is closed."""
@@ -207,6 +209,7 @@ class _Loop:
                 samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
             return samples[sample]
 
+        self.in_vain = 0
         for one in self.writers:
             one.written = 0
         if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
@@ -248,6 +251,7 @@ class _Loop:
             router_score=decision.router_score,
             unused_target_text=written_by_target.text if written_by_target and step is drafted else None,
             confirmed=self._confirmed(drafted, written_by_target),
+            ahead_tokens=self.in_vain,
         )
         self.steps.append(record)
         if self.settings.on_step is not None:
@@ -263,7 +267,7 @@ class _Loop:
         if ahead is not None and ahead.stop == stop:
             return ahead.take()
         if ahead is not None:
-            ahead.drop()
+            self.in_vain += ahead.drop()
         return self.writer.write(stop, self.settings, self._stream(index, self.writer.role))
 
     def _stream(self, index: int, role: Role, sample: int = 0) -> np.random.Generator:
@@ -284,7 +288,7 @@ class _Loop:
         """Stop writing ahead, and take back what was written."""
         ahead, self.ahead = self.ahead, None
         if ahead is not None:
-            ahead.drop()
+            self.in_vain += ahead.drop()
 
     def _left(self) -> int:
         """Tokens that the solution may still have."""

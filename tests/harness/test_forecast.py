@@ -306,6 +306,23 @@ def test_longer_steps_dilute_decisions(tmp_path: Path) -> None:
         assert told[1].break_even == pytest.approx(expected, abs=1e-5)
 
 
+def test_tokens_that_were_written_ahead_in_vain_move_no_break_even_rate(tmp_path: Path) -> None:
+    """They are work of the draft, and no longer steps: d stays its seconds for each token that it wrote."""
+    base = solved("target-only", "p", [Step(10, "target")] * 4)
+    routed = solved(ROUTED, "p", [Step(10), Step(8, "target", 8), Step(10)], "router")
+    steps = [replace(step, ahead_tokens=5 * step.escalated) for step in routed.steps]
+    more = {"calls": routed.calls, "forwarded_tokens": routed.forwarded_tokens}
+    counted = {name: {**told, "draft": told["draft"] + 5} for name, told in more.items()}
+    ahead = replace(routed, steps=tuple(steps), **counted)  # type: ignore[arg-type]
+    known = Costs({"draft": ModelCost(0.01), "target": ModelCost(0.05), "router": ModelCost(0.1)})
+    plain, pipelined = (
+        forecast(traced(tmp_path / name, [base, row]), Setting(known))[0][1]
+        for name, row in (("plain", routed), ("ahead", ahead))
+    )
+    assert pipelined.break_even == plain.break_even
+    assert pipelined.break_even_formula == pytest.approx(plain.break_even_formula)
+
+
 # Runs that cannot be planned from.
 
 

@@ -38,7 +38,7 @@ PROBLEM = Problem("p1", "What is 1+1?", ("2",))
 SAME, OTHER = "both write this step", "the draft errs in number 4"
 DRAFT = [SAME, OTHER, "\\boxed{2}"]
 TARGET = [SAME, OTHER.replace("4", "5"), "\\boxed{2}"]
-WORK = ("drafted", "drafted_accepted", "drafts", "latency_s", "time_s")
+WORK = ("drafted", "drafted_accepted", "drafts", "latency_s", "time_s", "ahead_tokens")
 """What a step took, as against what it is."""
 
 
@@ -368,6 +368,23 @@ def test_how_far_an_unwanted_step_came_changes_no_sampled_text(proposer, monkeyp
 
     for seed in range(20):
         assert solution(seed, Whole()) == solution(seed, Late()) == solution(seed, None)
+
+
+@pytest.mark.parametrize("executor", [Whole, Late, ThreadPoolExecutor])
+def test_every_token_that_the_draft_writes_is_counted(executor, monkeypatch):
+    """A pass is a token: those of its steps, and those written ahead, all of them or one, of each rejected step."""
+    if executor is Late:
+        monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+    monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor())
+    scores = ScriptedScorer(lambda step, author: 0.9 if step in ("b", "c") else 0.1)
+    words = ["a", "b", "c", "dd", "e"]
+    bundle = Models(ScriptedModel(words), ScriptedModel([word.upper() for word in words]), router=scores)
+    generation = solve(ArbitrageRouter(pipeline=True), bundle)
+    assert generation.text == "a\n\nB\n\nC\n\ndd\n\ne"
+    ahead_tokens = [step.ahead_tokens for step in generation.steps]
+    if executor is not ThreadPoolExecutor:
+        assert ahead_tokens == ([0, 3, 4, 0, 0] if executor is Whole else [0, 1, 1, 0, 0])
+    assert generation.calls["draft"] == sum(step.draft_tokens for step in generation.steps) + sum(ahead_tokens)
 
 
 def test_nothing_is_written_ahead_of_an_end():
