@@ -20,7 +20,7 @@ from arbitrage.draft_length import AdaptiveLength, DraftLength, Round
 from arbitrage.interfaces import Continuation, LanguageModel, Session, Stop, StopReason, TextCodec
 from arbitrage.probability import verify
 from arbitrage.proposals import Proposal, Proposer, StepLookup
-from arbitrage.sampling import Logits, Probabilities, Sampling, TokenLogprobs, choose, probabilities
+from arbitrage.sampling import Best, Logits, Probabilities, Sampling, TokenLogprobs, choose, probabilities
 
 
 class Writing:
@@ -51,7 +51,7 @@ class Writing:
         """Where in its step the sequence stands; None when the call does not end with steps."""
         return self._boundary if self._at_separator else None
 
-    def take(self, row: Logits, token: int) -> bool:
+    def take(self, row: Logits | Best, token: int) -> bool:
         """Count in `token`, chosen from `row`; whether more may follow."""
         self._logprobs.add(row, token)
         self.left -= 1
@@ -88,6 +88,15 @@ class Source:
     """First tokens of the sequence that are as the proposer saw them last."""
 
 
+def rows_for(session: Session, ids: Sequence[int], count: int, sampling: Sampling) -> Logits | Sequence[Best]:
+    """Append `ids` and run one pass: the last `count` rows, or what `sampling` needs of them."""
+    if sampling.greedy:
+        return session.extend_greedily(ids, count)
+    rows = session.extend(ids, logits=count)
+    assert rows is not None
+    return rows
+
+
 def write_plainly(
     session: Session,
     writing: Writing,
@@ -99,9 +108,7 @@ def write_plainly(
     """Write up to `count` tokens of `session`, one pass each; fewer when `until` says so after a token."""
     newest: tuple[int, ...] = ()
     for _ in range(count):
-        rows = session.extend(newest, logits=1)
-        assert rows is not None
-        row = rows[0]
+        row = rows_for(session, newest, 1, sampling)[0]
         token = choose(row, sampling, rng)
         newest = (token,)
         if not writing.take(row, token):
@@ -185,11 +192,12 @@ class Rounds:
     def _check(self, proposal: Proposal) -> int:
         """Write what one pass over the proposed tokens gives, at least one token; how many proposed ones were kept."""
         session, tokens, base = self._session, proposal.tokens, len(self._session.ids)
-        rows = session.extend(tokens, logits=len(tokens) + 1)
-        assert rows is not None
         if proposal.laws is None:
-            kept, token = take_fixed(self._writing, rows, tokens, self._sampling, self._rng)
+            found = rows_for(session, tokens, len(tokens) + 1, self._sampling)
+            kept, token = take_fixed(self._writing, found, tokens, self._sampling, self._rng)
         else:
+            rows = session.extend(tokens, logits=len(tokens) + 1)
+            assert rows is not None
             kept, following = check_drawn(rows, tokens, proposal.laws, self._sampling, self._rng)
             kept, token = _take(self._writing, rows, tokens[:kept], following)
         if kept < len(tokens):
@@ -220,7 +228,11 @@ class Rounds:
 
 
 def take_fixed(
-    writing: Writing, rows: Logits, tokens: Sequence[int], sampling: Sampling, rng: np.random.Generator
+    writing: Writing,
+    rows: Logits | Sequence[Best],
+    tokens: Sequence[int],
+    sampling: Sampling,
+    rng: np.random.Generator,
 ) -> tuple[int, int | None]:
     """Write from `rows` as if nothing had been proposed, as long as it agrees with the proposed tokens.
 
@@ -232,6 +244,7 @@ def take_fixed(
     Args:
         writing: counts the tokens in.
         rows: shape (n + 1, vocabulary): row i is for the place of `tokens[i]`, the last for the place behind them.
+            When greedy, the best token of each will do.
         tokens: n proposed tokens.
         sampling: how tokens are chosen.
         rng: source of randomness, unused when greedy.

@@ -18,7 +18,7 @@ import numpy as np
 from arbitrage.cpu import CpuThreads, ThreadChoice
 from arbitrage.draft_length import DraftLength
 from arbitrage.errors import CapabilityError
-from arbitrage.sampling import Logits, Sampling
+from arbitrage.sampling import Best, Logits, Sampling
 from arbitrage.types import Author, Generation, Problem, Role, StepRecord
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -190,6 +190,15 @@ class Session(ABC):
 
         Whatever it raises leaves the session as it was.
         """
+
+    def extend_greedily(self, ids: Sequence[int], count: int) -> Logits | Sequence[Best]:
+        """As `extend` with `logits=count`, for a caller who wants no more of each row than its best token.
+
+        A session whose rows are long and far away (on a device) tells just that; this one hands over the rows.
+        """
+        rows = self.extend(ids, count)
+        assert rows is not None
+        return rows
 
     @abstractmethod
     def rewind(self, length: int) -> None:

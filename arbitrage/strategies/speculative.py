@@ -15,7 +15,7 @@ from arbitrage.decoding import Rounds, Source, Writing, common_prefix, step_sour
 from arbitrage.draft_length import DraftLength, FixedLength
 from arbitrage.interfaces import Capability, Continuation, LanguageModel, Session, Stop, Usage
 from arbitrage.proposals import Proposer
-from arbitrage.sampling import Logits, Sampling
+from arbitrage.sampling import Best, Logits, Sampling
 from arbitrage.types import Role
 
 
@@ -100,6 +100,10 @@ class SpeculativeSession(Session):
     def catch_up(self) -> None:
         """See `Session.catch_up`; the target alone."""
         self._session.catch_up()
+
+    def extend_greedily(self, ids: Sequence[int], count: int) -> Logits | Sequence[Best]:
+        """See `Session.extend_greedily`."""
+        return self._session.extend_greedily(ids, count)
 
     def rewind(self, length: int) -> None:
         """See `Session.rewind`. A sampled call that is taken back whole has taught nothing.
