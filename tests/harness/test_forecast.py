@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from arbitrage.errors import RunError
 from arbitrage.harness import statistics
@@ -227,6 +231,43 @@ def test_at_the_ends_of_the_rate_the_replay_is_what_the_loop_does(made: list[Ste
     assert solution.seconds(solution.by_target(), known) == pytest.approx(known.seconds(alone))
     assert done["target"].passes == work(alone, "target").passes
     assert solution.routed(0.0)["target"].tokens == 0
+
+
+@pytest.mark.parametrize("lengths", [[4], [3, 7], [5, 1, 9, 2]], ids=str)
+def test_the_work_at_a_rate_is_the_mean_over_all_ways_to_escalate(lengths: list[int]) -> None:
+    """Every pattern of escalations as a row of its own, weighted by its chance: passes, tokens, turns, seconds."""
+    known = Costs(
+        {"draft": ModelCost(0.01, 0.001, 0.002), "target": ModelCost(0.05, 0.003, 0.004), "router": ModelCost(0.01)}
+    )
+    (solution,) = solutions([solved(ROUTED, "p", [Step(length) for length in lengths], "router")])
+    patterns = list(itertools.product([False, True], repeat=len(lengths)))
+
+    def expected(rate: float) -> tuple[dict[str, NDArray[np.float64]], float]:
+        done, seconds = {name: np.zeros(3) for name in ("draft", "target", "router")}, 0.0
+        for pattern in patterns:
+            chance = math.prod(rate if escalated else 1 - rate for escalated in pattern)
+            made = [
+                Step(length, "target", length) if escalated else Step(length)
+                for length, escalated in zip(lengths, pattern, strict=True)
+            ]
+            row = solved(ROUTED, "p", made, "router")
+            seconds += chance * known.seconds(row)
+            for name in components(row):
+                one = work(row, name)
+                done[name] += chance * np.array([one.passes, one.further, one.turns])
+        return done, seconds
+
+    for rate in (0.0, 0.1, 0.5, 0.8, 1.0):
+        done, seconds = expected(rate)
+        routed = solution.routed(rate)
+        for name, one in routed.items():
+            assert (one.passes, one.further, one.turns) == pytest.approx(tuple(done[name]))
+        assert solution.seconds(routed, known) == pytest.approx(seconds)
+    found = break_even_rate([solution], known)
+    assert found is not None
+    assert 0 < found < 1
+    alone = known.seconds(solved("target-only", "p", [Step(length, "target") for length in lengths]))
+    assert expected(found)[1] == pytest.approx(alone, rel=1e-4)
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -182,15 +183,17 @@ def test_an_escalated_step_is_checked_and_not_written_again():
     assert sum(step.drafted for step in generation.steps) == 0  # no drafting of its own
 
 
+class Shifted(ScriptedModel):
+    """Has another tokenizer."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        words = self.codec.vocabulary()
+        self.codec.vocabulary = lambda: {**words, "a": 98, "b": 97}
+
+
 def test_models_with_different_tokenizers_exchange_no_proposal():
     """Ids of one mean something else to the other."""
-
-    class Shifted(ScriptedModel):
-        def __init__(self, steps):
-            super().__init__(steps)
-            words = self.codec.vocabulary()
-            self.codec.vocabulary = lambda: {**words, "a": 98, "b": 97}
-
     bundle = dataclasses.replace(scripted(), draft=Shifted(DRAFT))
     generation = solve(ArbitrageRouter(threshold=0.5), bundle)
     assert generation.text == "\n\n".join(TARGET)
@@ -387,10 +390,32 @@ def test_every_token_that_the_draft_writes_is_counted(executor, monkeypatch):
     assert generation.calls["draft"] == sum(step.draft_tokens for step in generation.steps) + sum(ahead_tokens)
 
 
+@pytest.mark.parametrize("executor", [Whole, Late])
+@pytest.mark.parametrize("answer_stop", [False, True])
+@pytest.mark.parametrize("draft", [ScriptedModel, Shifted])
+def test_writing_ahead_changes_no_solution_of_two_tokenizers_or_with_an_answer_stop(
+    draft, answer_stop, executor, monkeypatch
+):
+    """Every pattern of escalations of four steps, the third of which holds an answer."""
+    if executor is Late:
+        monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+    monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor())
+    words = ["first", "second", "so \\boxed{3}", "on"]
+    for escalated in itertools.product([0.0, 1.0], repeat=len(words)):
+        scorer = ScriptedScorer(dict(zip(words, escalated, strict=True)))
+        settings = Settings(answer_stop=answer_stop)
+        target = ScriptedModel([word.upper().replace("BOXED", "boxed") for word in words])
+        bundle = Models(draft(words), target, router=scorer, settings=settings)
+        plain, pipelined = (solve(ArbitrageRouter(pipeline=on), bundle) for on in (False, True))
+        assert content(pipelined) == content(plain)
+        assert len(plain.steps) == (3 if answer_stop else 4)
+        assert pipelined.calls["draft"] == sum(step.draft_tokens + step.ahead_tokens for step in pipelined.steps)
+
+
 def test_nothing_is_written_ahead_of_an_end():
     """Where the solution ends with the newest step if it is accepted, nobody writes on."""
-    for limits in ({"max_steps": 1}, {"max_tokens": len("first\n\n")}):
-        draft = Watched(["first", "second"])
+    for limits in ({"max_steps": 1}, {"max_tokens": len("\\boxed{1}\n\n")}, {"answer_stop": True}):
+        draft = Watched(["\\boxed{1}", "second"])
         bundle = Models(draft, ScriptedModel(["first"]), router=ScriptedScorer({}), settings=Settings(**limits))
         generation = solve(ArbitrageRouter(pipeline=True), bundle)
         assert len(generation.steps) == 1
