@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,7 +20,7 @@ from arbitrage.draft_length import AdaptiveLength, DraftLength, Round
 from arbitrage.interfaces import Continuation, LanguageModel, Session, Stop, StopReason, TextCodec
 from arbitrage.probability import verify
 from arbitrage.proposals import Proposal, Proposer, StepLookup
-from arbitrage.sampling import Logits, Probabilities, Sampling, TokenLogprobs, choose, probabilities
+from arbitrage.sampling import Best, Logits, Probabilities, Sampling, TokenLogprobs, choose, probabilities
 
 
 class Writing:
@@ -50,7 +51,7 @@ class Writing:
         """Where in its step the sequence stands; None when the call does not end with steps."""
         return self._boundary if self._at_separator else None
 
-    def take(self, row: Logits, token: int) -> bool:
+    def take(self, row: Logits | Best, token: int) -> bool:
         """Count in `token`, chosen from `row`; whether more may follow."""
         self._logprobs.add(row, token)
         self.left -= 1
@@ -87,6 +88,15 @@ class Source:
     """First tokens of the sequence that are as the proposer saw them last."""
 
 
+def rows_for(session: Session, ids: Sequence[int], count: int, sampling: Sampling) -> Logits | Sequence[Best]:
+    """Append `ids` and run one pass: the last `count` rows, or what `sampling` needs of them."""
+    if sampling.greedy:
+        return session.extend_greedily(ids, count)
+    rows = session.extend(ids, logits=count)
+    assert rows is not None
+    return rows
+
+
 def write_plainly(
     session: Session,
     writing: Writing,
@@ -98,9 +108,7 @@ def write_plainly(
     """Write up to `count` tokens of `session`, one pass each; fewer when `until` says so after a token."""
     newest: tuple[int, ...] = ()
     for _ in range(count):
-        rows = session.extend(newest, logits=1)
-        assert rows is not None
-        row = rows[0]
+        row = rows_for(session, newest, 1, sampling)[0]
         token = choose(row, sampling, rng)
         newest = (token,)
         if not writing.take(row, token):
@@ -184,11 +192,12 @@ class Rounds:
     def _check(self, proposal: Proposal) -> int:
         """Write what one pass over the proposed tokens gives, at least one token; how many proposed ones were kept."""
         session, tokens, base = self._session, proposal.tokens, len(self._session.ids)
-        rows = session.extend(tokens, logits=len(tokens) + 1)
-        assert rows is not None
         if proposal.laws is None:
-            kept, token = take_fixed(self._writing, rows, tokens, self._sampling, self._rng)
+            found = rows_for(session, tokens, len(tokens) + 1, self._sampling)
+            kept, token = take_fixed(self._writing, found, tokens, self._sampling, self._rng)
         else:
+            rows = session.extend(tokens, logits=len(tokens) + 1)
+            assert rows is not None
             kept, following = check_drawn(rows, tokens, proposal.laws, self._sampling, self._rng)
             kept, token = _take(self._writing, rows, tokens[:kept], following)
         if kept < len(tokens):
@@ -219,7 +228,11 @@ class Rounds:
 
 
 def take_fixed(
-    writing: Writing, rows: Logits, tokens: Sequence[int], sampling: Sampling, rng: np.random.Generator
+    writing: Writing,
+    rows: Logits | Sequence[Best],
+    tokens: Sequence[int],
+    sampling: Sampling,
+    rng: np.random.Generator,
 ) -> tuple[int, int | None]:
     """Write from `rows` as if nothing had been proposed, as long as it agrees with the proposed tokens.
 
@@ -231,6 +244,7 @@ def take_fixed(
     Args:
         writing: counts the tokens in.
         rows: shape (n + 1, vocabulary): row i is for the place of `tokens[i]`, the last for the place behind them.
+            When greedy, the best token of each will do.
         tokens: n proposed tokens.
         sampling: how tokens are chosen.
         rng: source of randomness, unused when greedy.
@@ -272,26 +286,42 @@ def _widen(laws: Probabilities, width: int) -> Probabilities:
     return np.pad(laws, ((0, 0), (0, missing))) if missing > 0 else laws
 
 
-_LONGEST_LOOKUP = 64
-_lookup_lengths: WeakKeyDictionary[LanguageModel, DraftLength] = WeakKeyDictionary()
-_lookup_lock = threading.Lock()
+def proposal_length(clocked: bool = True) -> AdaptiveLength:
+    """Chooses how many tokens of a caller's proposal to check at once: looking them up costs nothing."""
+    return AdaptiveLength(longest=64, cost_ratio=0.0, clocked=clocked)
 
 
-def step_source(model: LanguageModel, step: Sequence[int], start: int, sampling: Sampling) -> Source:
-    """Looks up a caller's proposal for a sequence of `model`, from position `start` on.
+@final
+class ProposalLengths:
+    """What somebody has learnt of checking proposals, for each model that does it. Threads may share it."""
 
-    What is learnt of acceptance and cost under greedy decoding serves all sequences of the model. A sampled call learns
-    for itself and without a clock: the chunks in which its tokens are checked, and with them every rounding, depend on
-    its seed alone.
+    def __init__(self) -> None:
+        """Nothing is known of any model."""
+        self._lock = threading.Lock()
+        self._by_model: WeakKeyDictionary[LanguageModel, DraftLength] = WeakKeyDictionary()
+
+    def of(self, model: LanguageModel) -> DraftLength:
+        """The chooser for the sequences of `model`, always the same one."""
+        with self._lock:
+            length = self._by_model.get(model)
+            if length is None:
+                length = self._by_model[model] = proposal_length()
+            return length
+
+
+def step_source(session: Session, step: Sequence[int], sampling: Sampling) -> Source:
+    """Looks up a caller's proposal for the places behind what `session` holds.
+
+    What is learnt of acceptance and cost under greedy decoding is kept in the session's `proposal_length`. A sampled
+    call learns for itself and without a clock: the chunks in which its tokens are checked, and with them every
+    rounding, depend on its seed alone.
     """
-    lookup = StepLookup(step, start)
+    lookup = StepLookup(step, len(session.ids))
     if not sampling.greedy:
-        return Source(lookup, AdaptiveLength(_LONGEST_LOOKUP, cost_ratio=0.0, clocked=False), counted=False)
-    with _lookup_lock:
-        length = _lookup_lengths.get(model)
-        if length is None:
-            length = _lookup_lengths[model] = AdaptiveLength(_LONGEST_LOOKUP, cost_ratio=0.0)
-    return Source(lookup, length, counted=False)
+        return Source(lookup, proposal_length(clocked=False), counted=False)
+    if session.proposal_length is None:
+        session.proposal_length = proposal_length()
+    return Source(lookup, session.proposal_length, counted=False)
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -312,7 +342,7 @@ class LogitsSession(Session):
         start = len(self.ids)
         writing = Writing(self.model.codec, stop, self.model.context_length - start)
         if proposal:
-            Rounds(self, writing, [step_source(self.model, proposal, start, sampling)], sampling, rng).run()
+            Rounds(self, writing, [step_source(self, proposal, sampling)], sampling, rng).run()
         elif writing.reason is None:
             write_plainly(self, writing, writing.left, sampling, rng)
         written = self.ids[start:]

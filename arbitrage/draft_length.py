@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from typing import final
 
@@ -74,6 +75,10 @@ class DraftLength(ABC):
     def observe_plain(self, tokens: int, seconds: float | None) -> None:
         """Told how many tokens were written plainly, and in what time; None where that says nothing of later ones."""
 
+    @abstractmethod
+    def copy(self) -> DraftLength:
+        """One that has learnt the same, and learns on by itself."""
+
 
 @final
 class FixedLength(DraftLength):
@@ -101,6 +106,10 @@ class FixedLength(DraftLength):
 
     def observe_plain(self, tokens: int, seconds: float | None) -> None:
         """Nothing to learn."""
+
+    def copy(self) -> FixedLength:
+        """Itself: it never changes."""
+        return self
 
 
 _CLIP = 3.0
@@ -248,6 +257,14 @@ class AdaptiveLength(DraftLength):
             self._begin_trial()
         else:
             self._plain.add(each)
+
+    def copy(self) -> AdaptiveLength:
+        """See `DraftLength.copy`."""
+        with self._lock:
+            twin = copy(self)
+            twin._lock = threading.RLock()
+            twin._draft, twin._further, twin._plain = copy(self._draft), copy(self._further), copy(self._plain)
+        return twin
 
     def observe(self, done: Round) -> None:
         """Learn from a round. Tokens behind the first rejected one were never tried."""

@@ -16,8 +16,9 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from arbitrage.cpu import CpuThreads, ThreadChoice
+from arbitrage.draft_length import DraftLength
 from arbitrage.errors import CapabilityError
-from arbitrage.sampling import Logits, Sampling
+from arbitrage.sampling import Best, Logits, Sampling
 from arbitrage.types import Author, Generation, Problem, Role, StepRecord
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -142,6 +143,9 @@ class Session(ABC):
     """
 
     usage: Usage
+    proposal_length: DraftLength | None = None
+    """Chooses how many tokens of a proposal are checked at once under greedy decoding. Set by who opened the session,
+    so that what one sequence has learnt serves the next; else a session that needs one makes its own."""
 
     @property
     @abstractmethod
@@ -186,6 +190,15 @@ class Session(ABC):
 
         Whatever it raises leaves the session as it was.
         """
+
+    def extend_greedily(self, ids: Sequence[int], count: int) -> Logits | Sequence[Best]:
+        """As `extend` with `logits=count`, for a caller who wants no more of each row than its best token.
+
+        A session whose rows are long and far away (on a device) tells just that; this one hands over the rows.
+        """
+        rows = self.extend(ids, count)
+        assert rows is not None
+        return rows
 
     @abstractmethod
     def rewind(self, length: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +99,19 @@ def draw(law: Probabilities, u: float) -> int:
     return token if token < law.size else int(np.flatnonzero(law)[-1])
 
 
-def choose(row: Logits, sampling: Sampling, rng: np.random.Generator) -> int:
+class Best(NamedTuple):
+    """What greedy decoding wants to know of one row of logits."""
+
+    token: int
+    """The most likely one, the first of equals."""
+    logprob: float
+    """Its natural-log probability at temperature 1."""
+
+
+def choose(row: Logits | Best, sampling: Sampling, rng: np.random.Generator) -> int:
     """The next token from one row of logits, shape (vocabulary,); takes one number of `rng` unless greedy."""
+    if isinstance(row, Best):
+        return row.token
     if sampling.greedy:
         return int(row.argmax())
     return draw(probabilities(row, sampling), rng.random())
@@ -123,8 +135,12 @@ class TokenLogprobs:
     def __len__(self) -> int:
         return len(self._done) + len(self._rows)
 
-    def add(self, row: Logits, token: int) -> None:
+    def add(self, row: Logits | Best, token: int) -> None:
         """Count in `token`, written from one row of logits of shape (vocabulary,) that will not change any more."""
+        if isinstance(row, Best):
+            self._normalise()
+            self._done.append(row.logprob)
+            return
         self._rows.append(row)
         self._tokens.append(token)
         if len(self._rows) * row.size >= self._TOGETHER:

@@ -123,6 +123,8 @@ class StepRecord:
     confirmed: bool = False
     """Greedy decoding: the target was asked, and its own step is the draft's, token for token. Asking it changed
     nothing."""
+    ahead_tokens: Count = 0
+    """Tokens that the draft wrote behind its version of this step, before that version was rejected (pipelining)."""
 
     @property
     def escalated(self) -> bool:

@@ -55,6 +55,7 @@ class _PacedSession(Session):
         self, stop: Stop, sampling: Sampling, rng: np.random.Generator, proposal: Sequence[int] = ()
     ) -> Continuation:
         length, reason = self.model.pace()
+        self._session.proposal_length = self.proposal_length
         bounded = Stop(min(length, stop.max_tokens), at_separator=False)
         written = self._session.generate(bounded, sampling, rng, proposal)
         cut = written.reason is not StopReason.LENGTH or length > stop.max_tokens

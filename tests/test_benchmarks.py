@@ -141,6 +141,11 @@ class TestScripts:
         assert {row["model"] for row in rows} == {"draft", "target"}
         assert all(set(row["median_s"]) == {"lean, packed", "lean", "transformers"} for row in rows)
 
+    def test_choosing_compares_both_ways(self, run: Callable[..., Any]) -> None:
+        rows = run("choosing", "--rounds", 1)["results.json"]["rows"]
+        assert [(row["vocabulary"], row["rows"]) for row in rows[:2]] == [(512, 1), (512, 8)]
+        assert all(min(row["median_s"]) > 0 for row in rows)
+
     def test_gpu_runs_on_a_cpu_with_toy_sizes(self, run: Callable[..., Any]) -> None:
         results = run("gpu", "--tiny", "--device", "cpu", "--problems", 1, "--limit", 1, "--repeats", 1)
         kinds = sorted(name.rpartition("tiny-")[2] for name in results)

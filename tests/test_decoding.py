@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage import decoding
+from arbitrage.decoding import proposal_length
 from arbitrage.draft_length import FixedLength
 from arbitrage.interfaces import Stop, StopReason
 from arbitrage.probability import accepts, residual
@@ -149,9 +150,9 @@ def test_a_proposal_is_checked_in_chunks_and_found_again():
     """A step that differs in one letter costs few passes: up to the difference, two letters alone, then the rest."""
     step = "a longer step, in which number 4 is wrong and the rest agrees"
     target = ScriptedModel([step.replace("4", "5")])
-    decoding._lookup_lengths[target] = FixedLength(64)
     proposal = [*target.codec.encode(step), 3]
     with target.open([65]) as session:
+        session.proposal_length = FixedLength(64)
         written = session.generate(Stop(200), Sampling(), np.random.default_rng(0), proposal)
     assert target.codec.decode(written.ids) == step.replace("4", "5")
     assert written.proposal_kept == step.index("4")
@@ -193,9 +194,10 @@ def test_what_is_checked_at_once_depends_on_what_it_costs(further, gain, monkeyp
     clock = Clock(monkeypatch, further)
     step = "one step of sixty letters that both models write in the same way"
     model = clock.model(step)
-    tokens = 0
+    tokens, length = 0, proposal_length()
     for _ in range(60):
         with model.open([65]) as session:
+            session.proposal_length = length
             proposal = [*model.codec.encode(step), 3]
             tokens += len(session.generate(Stop(200), Sampling(), np.random.default_rng(0), proposal).ids)
     assert tokens * 1e-3 / clock.now > gain
@@ -205,9 +207,10 @@ def test_wrong_proposals_cost_next_to_nothing(monkeypatch):
     """Where no proposed token ever stands, at most three per cent of the time is lost."""
     clock = Clock(monkeypatch, 0.3)
     model = clock.model("one step of sixty letters that both models write in the same way")
-    tokens = 0
+    tokens, length = 0, proposal_length()
     for _ in range(60):
         with model.open([65]) as session:
+            session.proposal_length = length
             proposal = [ord("~")] * 60
             tokens += len(session.generate(Stop(200), Sampling(), np.random.default_rng(0), proposal).ids)
     assert clock.now / (tokens * 1e-3) < 1.03

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from arbitrage.decoding import LogitsSession
 from arbitrage.errors import CapabilityError, ContextOverflowError
 from arbitrage.interfaces import INSTRUCTION, Capability, Continuation, LanguageModel, Stop, TextCodec, Usage
-from arbitrage.sampling import Logits, Sampling
+from arbitrage.sampling import Best, Logits, Sampling
 
 
 class KVCache(Protocol):
@@ -45,6 +45,17 @@ class KVCache(Protocol):
         """Free the memory."""
 
 
+@runtime_checkable
+class NarrowingCache(KVCache, Protocol):
+    """A cache whose outputs may be far from the host: greedy decoding needs two numbers of each row."""
+
+    narrows: bool
+    """Whether to ask for these two."""
+
+    def best(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """As `forward`; of each row the place of the first maximum and the log-softmax there, shape (keep, 2)."""
+
+
 class CachedSequence:
     """A token sequence with the cache of its encoded prefix; tokens are encoded when an output is asked for."""
 
@@ -52,6 +63,7 @@ class CachedSequence:
         self.ids: list[int] = []
         self.usage = Usage()
         self._cache: KVCache | None = cache
+        self._narrowing = cache if isinstance(cache, NarrowingCache) and cache.narrows else None
         self._behind: list[int] = [0]
         """A number for the tokens up to each encoded position, the empty beginning first."""
         self._seen: set[int] = set()
@@ -82,31 +94,43 @@ class CachedSequence:
         if self._newest is not None and self._newest.length == self._anchor_at:
             self._anchor = self._newest
 
-    def outputs(self, count: int) -> NDArray[np.float32]:
-        """Run whatever is not encoded yet; outputs at the last `count` positions, shape (count, outputs)."""
+    @property
+    def narrows(self) -> bool:
+        """Whether the best of each row of outputs is to be had without the row."""
+        return self._narrowing is not None
+
+    def outputs(self, count: int, best: bool = False) -> NDArray[np.float32]:
+        """Run whatever is not encoded yet; outputs at the last `count` positions, shape (count, outputs).
+
+        Args:
+            count: how many.
+            best: whether to give what `NarrowingCache.best` does instead.
+        """
         held, first = self._open().length, len(self.ids) - count
         if held <= first:
-            return self._run(count)
+            return self._run(count, best)
         # Outputs behind held tokens are wanted again. One of them is often known; others have to be run once more.
         for known in (self._newest, self._anchor):
-            if known is not None and known.length == held == first + 1:
-                return known.row[None] if count == 1 else np.concatenate([known.row[None], self._run(count - 1)])
+            if known is not None and known.length == held == first + 1 and (best or not known.best):
+                row = (_best_of(known.row) if best and not known.best else known.row)[None]
+                return row if count == 1 else np.concatenate([row, self._run(count - 1, best)])
         self._open().truncate(first)
         self.usage.dropped += held - first
-        return self._run(count)
+        return self._run(count, best)
 
     def catch_up(self) -> None:
         """Run whatever is not encoded yet."""
         if self._open().length < len(self.ids):
-            self._run(1)
+            self._run(1, best=False)
 
-    def _run(self, count: int) -> NDArray[np.float32]:
+    def _run(self, count: int, best: bool) -> NDArray[np.float32]:
         cache, total = self._open(), len(self.ids)
         held = cache.length
         pending = self.ids[held:]
         started = time.perf_counter()
         try:
-            result = cache.forward(pending, count)
+            forward = self._narrowing.best if best and self._narrowing else cache.forward
+            result = forward(pending, count)
         except BaseException:
             cache.truncate(held)
             raise
@@ -122,16 +146,16 @@ class CachedSequence:
             behind.append(number)
             usage.repeated += number in seen
             seen.add(number)
-        self._newest = _Known(total, result[-1].copy() if count > 1 else result[-1])
+        self._newest = _Known(total, result[-1].copy() if count > 1 else result[-1], best)
         if total - count < self._anchor_at <= total:
-            self._anchor = _Known(self._anchor_at, result[self._anchor_at - total - 1].copy())
+            self._anchor = _Known(self._anchor_at, result[self._anchor_at - total - 1].copy(), best)
         return result
 
     def close(self) -> None:
         """Free the cache."""
         if self._cache is not None:
             self._cache.close()
-        self._cache = None
+        self._cache = self._narrowing = None
 
     def _open(self) -> KVCache:
         if self._cache is None:
@@ -144,6 +168,14 @@ class _Known(NamedTuple):
 
     length: int
     row: NDArray[np.float32]
+    best: bool
+    """Whether it is the best of a row."""
+
+
+def _best_of(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `NarrowingCache.best` tells of a row, for one that is on the host already."""
+    place = int(row.argmax())
+    return np.array([place, -np.log(np.exp(row - row[place]).sum())], dtype=np.float32)
 
 
 class CachedLanguageModel(LanguageModel):
@@ -222,6 +254,17 @@ class CachedSession(LogitsSession):
 
     def extend(self, ids: Sequence[int], logits: int = 0) -> Logits | None:
         """See `Session.extend`."""
+        self._append(ids, logits)
+        return self._sequence.outputs(logits) if logits else None
+
+    def extend_greedily(self, ids: Sequence[int], count: int) -> Logits | Sequence[Best]:
+        """See `Session.extend_greedily`."""
+        if not self._sequence.narrows or count < 1:
+            return super().extend_greedily(ids, count)
+        self._append(ids, count)
+        return [Best(int(token), logprob) for token, logprob in self._sequence.outputs(count, best=True).tolist()]
+
+    def _append(self, ids: Sequence[int], logits: int) -> None:
         total = len(self._sequence.ids) + len(ids)
         if total > self.model.context_length:
             raise ContextOverflowError(
@@ -230,9 +273,6 @@ class CachedSession(LogitsSession):
         if not 0 <= logits <= total:
             raise ValueError(f"logits must be within 0..{total} (the length of the sequence), not {logits}")
         self._sequence.append(ids)
-        if logits == 0:
-            return None
-        return self._sequence.outputs(logits)
 
     def catch_up(self) -> None:
         """See `Session.catch_up`."""

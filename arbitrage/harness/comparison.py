@@ -178,14 +178,15 @@ class Comparison(Mapping[str, BenchmarkResult]):
     def break_even(self, label: str) -> float | None:
         """Escalation rate below which this strategy beats target-only (algorithm notes, speed): 1 - d/t - r/(L t).
 
-        d: draft seconds per drafted token, r: PRM and router seconds per step, L: tokens per step, all of this
-        strategy; t: target seconds per token of target-only. None where one of them was not measured.
+        d: draft seconds per drafted token, those written ahead in vain included, r: PRM and router seconds per step,
+        L: tokens per step, all of this strategy; t: target seconds per token of target-only. None where one of them was
+        not measured.
         """
         ours, baseline = self[label], self.baseline
         if baseline is None or not ours.step_routing:
             return None
         steps = [step for row in ours.rows for step in row.steps]
-        drafted = sum(step.draft_tokens for step in steps)
+        drafted = sum(step.draft_tokens + step.ahead_tokens for step in steps)
         written = sum(row.tokens for row in baseline.rows)
         target_s, length = baseline.seconds("target"), ours.tokens_per_step
         if not (drafted and written and target_s and length):

@@ -214,7 +214,7 @@ def _break_even(trace: Trace, label: str, setting: Setting) -> float | None:
 def _formula(trace: Trace, label: str, setting: Setting, spent: Mapping[str, float]) -> float | None:
     """As `Comparison.break_even`, with predicted seconds: d of this strategy's draft, t of target-only."""
     steps = [step for one in trace.strategies[label] for step in one.row.steps]
-    drafted, committed = sum(step.draft_tokens for step in steps), sum(step.tokens for step in steps)
+    drafted, committed = sum(s.draft_tokens + s.ahead_tokens for s in steps), sum(s.tokens for s in steps)
     base = trace.strategies[trace.baseline]
     written, alone = sum(one.row.tokens for one in base), _component_s(base, "target", setting)
     if not (drafted and committed and written and alone):

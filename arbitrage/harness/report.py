@@ -7,6 +7,7 @@ bound as a method's.
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,9 +258,17 @@ def grading_notes(comparison: Comparison) -> list[str]:
 
 
 def run_warnings(comparison: Comparison) -> list[str]:
-    """What the run itself warned of, each once."""
+    """What the run itself warned of, each once, and that its throughput is of several pieces."""
     sessions = comparison.manifest.get("sessions", [])
-    return list(dict.fromkeys(str(warning) for session in sessions for warning in session.get("warnings", [])))
+    told = list(dict.fromkeys(str(warning) for session in sessions for warning in session.get("warnings", [])))
+    begun = sorted(str(session.get("started", "")) for session in sessions)  # one time zone, one form: as text
+    sittings = {bisect_right(begun, row.started_at) for result in comparison.values() for row in result.rows}
+    if comparison.concurrency > 1 and len(sittings) > 1:
+        told.append(
+            f"solved in {len(sittings)} sittings: where one ended, problems in work were cut off, and the "
+            "others had fewer neighbours; quote throughput from runs that were not interrupted"
+        )
+    return told
 
 
 def comparison_summary(comparison: Comparison) -> dict[str, object]:

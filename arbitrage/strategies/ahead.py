@@ -26,7 +26,7 @@ class Ahead:
     ) -> None:
         """Have `writer` write on behind whatever its session holds."""
         self.stop = stop
-        self._writer = writer
+        self._writer, self._start = writer, len(writer.session.ids)
         self._unwanted = threading.Event()
         asking = replace(stop, cancelled=self._unwanted.is_set)
         self._step = executor.submit(writer.go_on, asking, settings, rng)
@@ -39,10 +39,17 @@ class Ahead:
             self._unwanted.set()
             raise
 
-    def drop(self) -> None:
-        """Stop writing. The session holds some tokens too many, for its owner to take back.
+    def drop(self) -> int:
+        """Stop writing and take back what was written: nothing later depends on how far it came.
 
         What went wrong in a step that nobody wanted is nobody's concern.
+
+        Returns:
+            How many tokens were written in vain.
         """
         self._unwanted.set()
         wait([self._step])
+        session = self._writer.session
+        written = len(session.ids) - self._start
+        session.rewind(self._start)
+        return written

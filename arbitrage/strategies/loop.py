@@ -14,6 +14,7 @@ from typing import final
 
 import numpy as np
 
+from arbitrage.decoding import ProposalLengths
 from arbitrage.interfaces import Capability, Models, Stop, StopReason, Strategy, Usage
 from arbitrage.requirements import shares_tokenizer
 from arbitrage.seeding import step_rng
@@ -56,7 +57,16 @@ class StepStrategy(Strategy):
         """Run the step loop under this strategy's policy."""
         policy = self.policy(problem, models, rng)
         switches = {name: getattr(self, name) for name in _SWITCHES}
-        return write_steps(problem, models, rng, policy, Role.DRAFT, Role.TARGET, **switches)
+        return write_steps(problem, models, rng, policy, Role.DRAFT, Role.TARGET, **switches, lengths=self._lengths)
+
+    @property
+    def _lengths(self) -> ProposalLengths:
+        """What this strategy's targets have learnt of checking rejected steps; another's may differ in all of it.
+
+        Made here because `__init__` need not have been called; several threads that ask at once get the same one.
+        """
+        lengths: ProposalLengths = self.__dict__.setdefault("_proposal_lengths", ProposalLengths())
+        return lengths
 
     def switches(self) -> dict[str, object]:
         """Parameters of this class that are not at their defaults, for `describe`."""
@@ -79,6 +89,7 @@ def write_steps(
     reuse: bool = True,
     pipeline: bool = False,
     catch_up: bool = False,
+    lengths: ProposalLengths | None = None,
 ) -> Generation:
     """Solve `problem` step by step.
 
@@ -94,10 +105,11 @@ def write_steps(
             escalates, that was in vain. Seconds inside models then overlap, and may exceed the wall clock together.
         catch_up: whether the fallback reads the prompt and each accepted step, in a thread of its own, while the writer
             goes on. Where it is never asked again, that was in vain. Seconds overlap here too.
+        lengths: what was learnt of checking proposals, to be shared by the problems of one strategy; None begins anew.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(policy))
-        loop = _Loop(problem, models, rng, policy, writer, fallback, stack, reuse)
+        loop = _Loop(problem, models, rng, policy, writer, fallback, stack, reuse, lengths)
         if pipeline and fallback is not None:
             loop.pipeline(stack)
         if catch_up:
@@ -118,6 +130,7 @@ class _Loop:
         fallback: LanguageRole | None,
         stack: ExitStack,
         reuse: bool,
+        lengths: ProposalLengths | None,
     ) -> None:
         self.problem, self.rng, self.policy = problem, rng, policy
         self.settings = models.settings
@@ -130,6 +143,8 @@ class _Loop:
         self.writer = StepWriter(models.language(writer), writer, own, stack)
         self.fallback = StepWriter(last, fallback, prompt, stack) if fallback else None
         self.reuse = reuse and self.shared
+        if self.fallback and lengths is not None:
+            self.fallback.session.proposal_length = lengths.of(last)
         self.writers = [w for w in (self.writer, self.fallback) if w]
         self.texts: list[str] = []
         self.spent = 0
@@ -143,6 +158,8 @@ class _Loop:
         """The writer's next step, on the assumption that the newest one is accepted."""
         self.behind: CatchUp | None = None
         """The fallback, reading what is committed."""
+        self.in_vain = 0
+        """Tokens written ahead and taken back, in the step at hand."""
 
     def pipeline(self, stack: ExitStack) -> None:
         """Write ahead from now on, until `stack` is closed."""
@@ -192,6 +209,7 @@ class _Loop:
                 samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
             return samples[sample]
 
+        self.in_vain = 0
         for one in self.writers:
             one.written = 0
         if self.fallback and self.empty >= _EMPTY_STEPS_BEFORE_TARGET:
@@ -233,6 +251,7 @@ class _Loop:
             router_score=decision.router_score,
             unused_target_text=written_by_target.text if written_by_target and step is drafted else None,
             confirmed=self._confirmed(drafted, written_by_target),
+            ahead_tokens=self.in_vain,
         )
         self.steps.append(record)
         if self.settings.on_step is not None:
@@ -248,7 +267,7 @@ class _Loop:
         if ahead is not None and ahead.stop == stop:
             return ahead.take()
         if ahead is not None:
-            ahead.drop()
+            self.in_vain += ahead.drop()
         return self.writer.write(stop, self.settings, self._stream(index, self.writer.role))
 
     def _stream(self, index: int, role: Role, sample: int = 0) -> np.random.Generator:
@@ -266,10 +285,10 @@ class _Loop:
             self.ahead = Ahead(self.executor, self.writer, Stop(left), self.settings, stream)
 
     def _drop_ahead(self) -> None:
-        """Stop writing ahead; the writer takes back what it wrote when it next commits."""
+        """Stop writing ahead, and take back what was written."""
         ahead, self.ahead = self.ahead, None
         if ahead is not None:
-            ahead.drop()
+            self.in_vain += ahead.drop()
 
     def _left(self) -> int:
         """Tokens that the solution may still have."""

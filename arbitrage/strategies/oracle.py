@@ -25,7 +25,8 @@ class _BetterOfTwo(Policy):
         drafted = context.drafted.text
         s_d = self._score(drafted, "draft")
         targets = [context.target_step(k).text for k in range(self._samples)]
-        # The very same text has the very same reward.
+        # The target's version last: of two that differ it is mostly the one that stays, and its reading with it. The
+        # very same text has the very same reward.
         rewards = [s_d if step == drafted else self._score(step, "target") for step in targets]
         advantage = fmean(s_t - s_d for s_t in rewards)  # exactly 0 for equal rewards; their mean may be rounded
         return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=fmean(rewards))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -10,7 +11,7 @@ import numpy as np
 from arbitrage.boundary import StepBoundary
 from arbitrage.interfaces import LanguageModel, Session, Usage
 from arbitrage.proposals import Proposal, Proposer
-from arbitrage.sampling import Logits, Probabilities, Sampling, draw, probabilities
+from arbitrage.sampling import Best, Logits, Probabilities, Sampling, choose, draw, probabilities
 
 
 @final
@@ -55,18 +56,19 @@ class DraftProposer(Proposer):
         laws: list[Probabilities] = []
         newest: tuple[int, ...] = ()
         while len(tokens) < limit:
-            rows = session.extend(newest, logits=1)
-            assert rows is not None
-            newest = ()
             if sampling.greedy:
-                token = int(rows[0].argmax())
-                sure = self._min_confidence <= 0 or _confidence(rows[0], token) >= self._min_confidence
+                row = session.extend_greedily(newest, 1)[0]
+                token = choose(row, sampling, rng)
+                sure = self._min_confidence <= 0 or _confidence(row, token) >= self._min_confidence
             else:
+                rows = session.extend(newest, logits=1)
+                assert rows is not None
                 law = probabilities(rows[0], sampling)
                 token = draw(law, rng.random())
                 # Stopping must not depend on the token that was drawn: that would bias what is suggested.
                 sure = float(law.max()) >= self._min_confidence
                 laws.append(law)
+            newest = ()
             if not sure:
                 del laws[len(tokens) :]
                 break
@@ -100,6 +102,8 @@ class DraftProposer(Proposer):
             self._opened.close()
 
 
-def _confidence(row: Logits, best: int) -> float:
+def _confidence(row: Logits | Best, best: int) -> float:
     """Probability of the most likely token, from one row of logits of shape (vocabulary,)."""
+    if isinstance(row, Best):
+        return math.exp(row.logprob)
     return 1.0 / float(np.exp(row - row[best]).sum())

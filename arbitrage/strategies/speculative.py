@@ -15,7 +15,7 @@ from arbitrage.decoding import Rounds, Source, Writing, common_prefix, step_sour
 from arbitrage.draft_length import DraftLength, FixedLength
 from arbitrage.interfaces import Capability, Continuation, LanguageModel, Session, Stop, Usage
 from arbitrage.proposals import Proposer
-from arbitrage.sampling import Logits, Sampling
+from arbitrage.sampling import Best, Logits, Sampling
 from arbitrage.types import Role
 
 
@@ -73,6 +73,8 @@ class SpeculativeSession(Session):
         self._session = target.open(prompt)
         self._greedy = [Source(proposer, length) for proposer, length, _ in drafting]
         self._sampled = [Source(proposer, length) for proposer, _, length in drafting]
+        self._learnt: list[tuple[int, list[DraftLength]]] = []
+        """Where each sampled call began, and what the lengths knew there."""
 
     @property
     def ids(self) -> Sequence[int]:
@@ -99,9 +101,19 @@ class SpeculativeSession(Session):
         """See `Session.catch_up`; the target alone."""
         self._session.catch_up()
 
+    def extend_greedily(self, ids: Sequence[int], count: int) -> Logits | Sequence[Best]:
+        """See `Session.extend_greedily`."""
+        return self._session.extend_greedily(ids, count)
+
     def rewind(self, length: int) -> None:
-        """See `Session.rewind`."""
+        """See `Session.rewind`. A sampled call that is taken back whole has taught nothing.
+
+        How far it had come may have depended on the clock (a step written ahead), and what is drawn next must not.
+        """
         self._session.rewind(length)
+        while self._learnt and self._learnt[-1][0] >= length:
+            for source, known in zip(self._sampled, self._learnt.pop()[1], strict=True):
+                source.length = known
         for source in (*self._greedy, *self._sampled):
             source.unchanged = min(source.unchanged, length)
 
@@ -118,8 +130,10 @@ class SpeculativeSession(Session):
         start = len(self.ids)
         writing = Writing(self._model.codec, stop, self._model.context_length - start)
         sources = self._greedy if sampling.greedy else self._sampled
+        if not sampling.greedy:
+            self._learnt.append((start, [source.length.copy() for source in sources]))
         if proposal:
-            source = step_source(self._model, proposal, start, sampling)
+            source = step_source(self, proposal, sampling)
             # A fixed length is meant for every draft. Any other would wait for plain tokens, which nobody writes here.
             fixed = next((own.length for own in sources if isinstance(own.length, FixedLength)), source.length)
             sources = [replace(source, length=fixed), *sources]

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 llama_cpp = pytest.importorskip("llama_cpp")
 
 from arbitrage.backends.bundled import bundled_gguf, bundled_path  # noqa: E402
-from arbitrage.backends.gguf import GGUFBackend  # noqa: E402
+from arbitrage.backends.gguf import GGUFBackend, engine  # noqa: E402
 from arbitrage.backends.gguf.codec import render_chat  # noqa: E402
 from arbitrage.backends.gguf.export import export_gguf  # noqa: E402
 from arbitrage.backends.gguf.quantize import quantize  # noqa: E402
@@ -312,6 +312,29 @@ def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
     assert isinstance(outcome[1], ContextOverflowError)
     monkeypatch.undo()
     assert sessions[1].extend((), logits=1).shape == alone.shape
+
+
+@pytest.mark.parametrize(("batch", "failing"), [(512, 2), (16, 3)], ids=["one batch", "the second of three"])
+def test_what_a_failed_pass_had_encoded_is_taken_back(batch, failing, monkeypatch):
+    """llama.cpp tells of a failure when tokens are in its memory: the next try gives the rows of a fresh session."""
+    monkeypatch.setattr(engine, "_BATCH", batch)
+    model = load(bundled_gguf("draft", "q8_0"))
+    ids = [token for p in PROBLEMS[:3] for token in Settings().prompt(p.problem, model)][:48]
+    with model.open(ids[:8]) as session:
+        fresh = session.extend(ids[8:], logits=3)
+    decode, calls = llama_cpp.llama_decode, []
+
+    def fails(pointer, tokens):
+        calls.append(decode(pointer, tokens))
+        return 2 if len(calls) == failing else calls[-1]
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", fails)
+    with model.open(ids[:8]) as session:
+        session.extend((), logits=1)
+        with pytest.raises(RuntimeError, match="code 2"):
+            session.extend(ids[8:], logits=3)
+        assert session.usage.tokens == 8
+        np.testing.assert_allclose(session.extend((), logits=3), fresh, atol=1e-4)
 
 
 def test_a_cut_checkpoint_is_not_exported(tmp_path):

@@ -238,6 +238,10 @@ def test_a_killed_run_resumes_to_the_same_rows(tmp_path: Path, share: float) -> 
     assert found.complete
     assert timeless(found) == timeless(expected)
     assert (tmp_path / "rows.jsonl").read_bytes().startswith(whole[: cut.rfind(b"\n") + 1])
+    # Rows of both sittings make a throughput of pieces, and the table says so; all of one of them do not.
+    warned = [warning for warning in report.run_warnings(load_comparison(tmp_path)) if "2 sittings" in warning]
+    assert len(warned) == (0 < share < 1)
+    assert not [warning for warning in report.run_warnings(expected) if "sittings" in warning]
 
 
 def test_a_crash_in_one_problem_is_a_row() -> None:

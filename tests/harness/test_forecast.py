@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from arbitrage.errors import RunError
 from arbitrage.harness import statistics
@@ -229,6 +233,43 @@ def test_at_the_ends_of_the_rate_the_replay_is_what_the_loop_does(made: list[Ste
     assert solution.routed(0.0)["target"].tokens == 0
 
 
+@pytest.mark.parametrize("lengths", [[4], [3, 7], [5, 1, 9, 2]], ids=str)
+def test_the_work_at_a_rate_is_the_mean_over_all_ways_to_escalate(lengths: list[int]) -> None:
+    """Every pattern of escalations as a row of its own, weighted by its chance: passes, tokens, turns, seconds."""
+    known = Costs(
+        {"draft": ModelCost(0.01, 0.001, 0.002), "target": ModelCost(0.05, 0.003, 0.004), "router": ModelCost(0.01)}
+    )
+    (solution,) = solutions([solved(ROUTED, "p", [Step(length) for length in lengths], "router")])
+    patterns = list(itertools.product([False, True], repeat=len(lengths)))
+
+    def expected(rate: float) -> tuple[dict[str, NDArray[np.float64]], float]:
+        done, seconds = {name: np.zeros(3) for name in ("draft", "target", "router")}, 0.0
+        for pattern in patterns:
+            chance = math.prod(rate if escalated else 1 - rate for escalated in pattern)
+            made = [
+                Step(length, "target", length) if escalated else Step(length)
+                for length, escalated in zip(lengths, pattern, strict=True)
+            ]
+            row = solved(ROUTED, "p", made, "router")
+            seconds += chance * known.seconds(row)
+            for name in components(row):
+                one = work(row, name)
+                done[name] += chance * np.array([one.passes, one.further, one.turns])
+        return done, seconds
+
+    for rate in (0.0, 0.1, 0.5, 0.8, 1.0):
+        done, seconds = expected(rate)
+        routed = solution.routed(rate)
+        for name, one in routed.items():
+            assert (one.passes, one.further, one.turns) == pytest.approx(tuple(done[name]))
+        assert solution.seconds(routed, known) == pytest.approx(seconds)
+    found = break_even_rate([solution], known)
+    assert found is not None
+    assert 0 < found < 1
+    alone = known.seconds(solved("target-only", "p", [Step(length, "target") for length in lengths]))
+    assert expected(found)[1] == pytest.approx(alone, rel=1e-4)
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=8), min_size=1, max_size=5),
@@ -304,6 +345,23 @@ def test_longer_steps_dilute_decisions(tmp_path: Path) -> None:
         expected = 1 - 0.01 / 0.05 - 0.1 / (10 * stretch * 0.05)
         assert told[1].break_even_formula == pytest.approx(expected)
         assert told[1].break_even == pytest.approx(expected, abs=1e-5)
+
+
+def test_tokens_that_were_written_ahead_in_vain_move_no_break_even_rate(tmp_path: Path) -> None:
+    """They are work of the draft, and no longer steps: d stays its seconds for each token that it wrote."""
+    base = solved("target-only", "p", [Step(10, "target")] * 4)
+    routed = solved(ROUTED, "p", [Step(10), Step(8, "target", 8), Step(10)], "router")
+    steps = [replace(step, ahead_tokens=5 * step.escalated) for step in routed.steps]
+    more = {"calls": routed.calls, "forwarded_tokens": routed.forwarded_tokens}
+    counted = {name: {**told, "draft": told["draft"] + 5} for name, told in more.items()}
+    ahead = replace(routed, steps=tuple(steps), **counted)  # type: ignore[arg-type]
+    known = Costs({"draft": ModelCost(0.01), "target": ModelCost(0.05), "router": ModelCost(0.1)})
+    plain, pipelined = (
+        forecast(traced(tmp_path / name, [base, row]), Setting(known))[0][1]
+        for name, row in (("plain", routed), ("ahead", ahead))
+    )
+    assert pipelined.break_even == plain.break_even
+    assert pipelined.break_even_formula == pytest.approx(plain.break_even_formula)
 
 
 # Runs that cannot be planned from.

@@ -258,6 +258,10 @@ def test_break_even_uses_measured_times() -> None:
     found = comparison(ours, base, mine="rsd", base="target-only")
     assert found.break_even("mine") == pytest.approx(1 - 0.1 / 0.5 - 1 / (10 * 0.5))
     assert found.break_even("base") is None
+    # As many tokens again that were written ahead in vain: each took as long, so twice the seconds are the same d.
+    vain = dataclasses.replace(ours, steps=tuple(dataclasses.replace(step, ahead_tokens=10) for step in steps))
+    ahead = dataclasses.replace(vain, time_s={"draft": 4.0, "router": 2.0})
+    assert comparison(ahead, base, mine="rsd", base="target-only").break_even("mine") == found.break_even("mine")
 
 
 def test_results_are_saved_and_read_back(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +20,18 @@ from arbitrage.interfaces import Models, Settings, Stop
 from arbitrage.registry import registry
 from arbitrage.sampling import Sampling
 from arbitrage.seeding import problem_rng
-from arbitrage.strategies import RSD, ArbitrageOracle, ArbitrageRouter, RandomRoute, StepStrategy, speculate
+from arbitrage.strategies import (
+    RSD,
+    ArbitrageOracle,
+    ArbitrageRouter,
+    RandomRoute,
+    StepStrategy,
+    ahead,
+    loop,
+    speculate,
+)
 from arbitrage.strategy_specs import parse_strategies
-from arbitrage.testing import ScriptedModel, ScriptedScorer
+from arbitrage.testing import ScriptedModel, ScriptedScorer, ScriptedSession
 from arbitrage.types import EndReason, Problem, Role
 from tests.table_model import TableModel
 
@@ -26,7 +39,7 @@ PROBLEM = Problem("p1", "What is 1+1?", ("2",))
 SAME, OTHER = "both write this step", "the draft errs in number 4"
 DRAFT = [SAME, OTHER, "\\boxed{2}"]
 TARGET = [SAME, OTHER.replace("4", "5"), "\\boxed{2}"]
-WORK = ("drafted", "drafted_accepted", "drafts", "latency_s", "time_s")
+WORK = ("drafted", "drafted_accepted", "drafts", "latency_s", "time_s", "ahead_tokens")
 """What a step took, as against what it is."""
 
 
@@ -46,12 +59,26 @@ def near(value):
     return pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
 
 
+class Chunked(ScriptedModel):
+    """Checks proposals in chunks of a fixed length."""
+
+    def __init__(self, steps, chunks):
+        super().__init__(steps)
+        self._chunks = chunks
+
+    def open(self, prompt):
+        chunks = self._chunks
+
+        class Session(ScriptedSession):
+            proposal_length = property(lambda _: FixedLength(chunks), lambda _, length: None)
+
+        return Session(self, prompt)
+
+
 def scripted(scores=None, default=0.9, draft=DRAFT, target=TARGET, chunks=64, **settings):
-    """Models whose target checks proposals in chunks of a fixed length."""
+    """Models whose target checks proposals in chunks."""
     scorer = ScriptedScorer(scores or {}, default=default)
-    bundle = Models(ScriptedModel(draft), ScriptedModel(target), scorer, scorer, Settings(**settings))
-    decoding._lookup_lengths[bundle.target] = FixedLength(chunks)
-    return bundle
+    return Models(ScriptedModel(draft), Chunked(target, chunks), scorer, scorer, Settings(**settings))
 
 
 # The switch.
@@ -156,20 +183,55 @@ def test_an_escalated_step_is_checked_and_not_written_again():
     assert sum(step.drafted for step in generation.steps) == 0  # no drafting of its own
 
 
+class Shifted(ScriptedModel):
+    """Has another tokenizer."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        words = self.codec.vocabulary()
+        self.codec.vocabulary = lambda: {**words, "a": 98, "b": 97}
+
+
 def test_models_with_different_tokenizers_exchange_no_proposal():
     """Ids of one mean something else to the other."""
-
-    class Shifted(ScriptedModel):
-        def __init__(self, steps):
-            super().__init__(steps)
-            words = self.codec.vocabulary()
-            self.codec.vocabulary = lambda: {**words, "a": 98, "b": 97}
-
     bundle = dataclasses.replace(scripted(), draft=Shifted(DRAFT))
     generation = solve(ArbitrageRouter(threshold=0.5), bundle)
     assert generation.text == "\n\n".join(TARGET)
     assert generation.calls["target"] == generation.tokens
     assert not any(step.confirmed for step in generation.steps)
+
+
+def test_strategies_learn_apart_what_checking_their_steps_is_worth(monkeypatch):
+    """What the rejected steps of one teach changes no pass of another that runs between them on the same target."""
+    step = "a step of some forty letters, always alike"
+    target = ScriptedModel([step, step])
+    # Every pass takes as long, over however many tokens.
+    monkeypatch.setattr(decoding, "time", SimpleNamespace(perf_counter=lambda: len(target.calls) / 1024))
+
+    def passes(strategy, draft):
+        bundle = Models(ScriptedModel([draft, draft]), target, router=ScriptedScorer({}, default=0.9))
+        return solve(strategy, bundle).calls["target"]
+
+    def router():
+        return ArbitrageRouter(threshold=0.5)
+
+    alone = router()
+    expected = [passes(alone, step) for _ in range(20)]
+    assert min(expected) < 10  # it learns that checking pays
+    one, other = router(), router()
+    between = [(passes(one, step), passes(other, "~" * 40)) for _ in range(20)]
+    assert [mine for mine, _ in between] == expected
+    assert min(theirs for _, theirs in between) > 60  # it learns that checking does not
+
+
+def test_a_strategy_keeps_what_it_has_learnt_of_each_target():
+    """From problem to problem one chooser a target, in several threads too."""
+    strategy, targets = ArbitrageRouter(threshold=0.5), [ScriptedModel(TARGET) for _ in range(2)]
+    kept = [[strategy._lengths.of(target) for target in targets] for _ in range(2)]
+    assert kept[0][0] is kept[1][0] is not kept[0][1] is kept[1][1]
+    fresh = ArbitrageRouter(threshold=0.5)
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(found) for found in pool.map(lambda _: fresh._lengths.of(targets[0]), range(64))}) == 1
 
 
 def test_the_draft_keeps_what_both_versions_begin_with():
@@ -277,10 +339,83 @@ def test_the_draft_writes_on_while_a_step_is_judged(accepted):
         assert 5 <= draft.written[1] - 3001 < 2900
 
 
+class Whole(Executor):
+    """What is submitted is done before anything else happens."""
+
+    def submit(self, function, *args):
+        done = Future()
+        done.set_result(function(*args))
+        return done
+
+
+class Late(Executor):
+    """What is submitted is begun when somebody waits for it: a step that nobody wants has one token."""
+
+    def submit(self, function, *args):
+        return SimpleNamespace(result=lru_cache(lambda: function(*args)))
+
+
+@pytest.mark.parametrize("proposer", ["draft", "both"])
+def test_how_far_an_unwanted_step_came_changes_no_sampled_text(proposer, monkeypatch):
+    """Also where the draft itself speculates: what it drafts next does not depend on steps that were taken back."""
+    monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+
+    def solution(seed, executor):
+        target, draft = TableModel(seed), TableModel(seed + 1000)
+        helper = TableModel(seed + 2000, mix=draft)
+        writer = speculate(draft, helper, min_confidence=0.0, lookup=proposer == "both")
+        bundle = Models(draft=writer, target=target, settings=Settings(sampling=Sampling(1.0), max_tokens=300))
+        if executor is not None:
+            monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor)
+        return content(solve(RandomRoute(rate=0.5, pipeline=executor is not None), bundle, seed))
+
+    for seed in range(20):
+        assert solution(seed, Whole()) == solution(seed, Late()) == solution(seed, None)
+
+
+@pytest.mark.parametrize("executor", [Whole, Late, ThreadPoolExecutor])
+def test_every_token_that_the_draft_writes_is_counted(executor, monkeypatch):
+    """A pass is a token: those of its steps, and those written ahead, all of them or one, of each rejected step."""
+    if executor is Late:
+        monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+    monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor())
+    scores = ScriptedScorer(lambda step, author: 0.9 if step in ("b", "c") else 0.1)
+    words = ["a", "b", "c", "dd", "e"]
+    bundle = Models(ScriptedModel(words), ScriptedModel([word.upper() for word in words]), router=scores)
+    generation = solve(ArbitrageRouter(pipeline=True), bundle)
+    assert generation.text == "a\n\nB\n\nC\n\ndd\n\ne"
+    ahead_tokens = [step.ahead_tokens for step in generation.steps]
+    if executor is not ThreadPoolExecutor:
+        assert ahead_tokens == ([0, 3, 4, 0, 0] if executor is Whole else [0, 1, 1, 0, 0])
+    assert generation.calls["draft"] == sum(step.draft_tokens for step in generation.steps) + sum(ahead_tokens)
+
+
+@pytest.mark.parametrize("executor", [Whole, Late])
+@pytest.mark.parametrize("answer_stop", [False, True])
+@pytest.mark.parametrize("draft", [ScriptedModel, Shifted])
+def test_writing_ahead_changes_no_solution_of_two_tokenizers_or_with_an_answer_stop(
+    draft, answer_stop, executor, monkeypatch
+):
+    """Every pattern of escalations of four steps, the third of which holds an answer."""
+    if executor is Late:
+        monkeypatch.setattr(ahead, "wait", lambda steps: [step.result() for step in steps])
+    monkeypatch.setattr(loop, "ThreadPoolExecutor", lambda workers: executor())
+    words = ["first", "second", "so \\boxed{3}", "on"]
+    for escalated in itertools.product([0.0, 1.0], repeat=len(words)):
+        scorer = ScriptedScorer(dict(zip(words, escalated, strict=True)))
+        settings = Settings(answer_stop=answer_stop)
+        target = ScriptedModel([word.upper().replace("BOXED", "boxed") for word in words])
+        bundle = Models(draft(words), target, router=scorer, settings=settings)
+        plain, pipelined = (solve(ArbitrageRouter(pipeline=on), bundle) for on in (False, True))
+        assert content(pipelined) == content(plain)
+        assert len(plain.steps) == (3 if answer_stop else 4)
+        assert pipelined.calls["draft"] == sum(step.draft_tokens + step.ahead_tokens for step in pipelined.steps)
+
+
 def test_nothing_is_written_ahead_of_an_end():
     """Where the solution ends with the newest step if it is accepted, nobody writes on."""
-    for limits in ({"max_steps": 1}, {"max_tokens": len("first\n\n")}):
-        draft = Watched(["first", "second"])
+    for limits in ({"max_steps": 1}, {"max_tokens": len("\\boxed{1}\n\n")}, {"answer_stop": True}):
+        draft = Watched(["\\boxed{1}", "second"])
         bundle = Models(draft, ScriptedModel(["first"]), router=ScriptedScorer({}), settings=Settings(**limits))
         generation = solve(ArbitrageRouter(pipeline=True), bundle)
         assert len(generation.steps) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -297,6 +299,52 @@ def test_the_adaptive_length_notices_when_text_becomes_easier():
     simulate(length, 500, acceptance=0.95)
     _, plain = simulate(length, 200, acceptance=0.95)
     assert plain < 0.2  # stretches that measure a plain token are in it
+
+
+def test_a_copy_knows_the_same_and_learns_apart():
+    """What either sees afterwards does not reach the other."""
+    length = AdaptiveLength()
+    simulate(length, 500, acceptance=0.8)
+    twin = length.copy()
+
+    def state(one):
+        return one.acceptance, one.speedup(), one.next(), one.plain()
+
+    before = state(length)
+    assert state(twin) == before
+    simulate(twin, 500, acceptance=0.1, draft=0.9, further=0.5, plain=2e-3)
+    assert state(length) == before != state(twin)
+
+
+class Handing(float):
+    """A number of seconds that lets other threads in wherever it is compared: in the middle of an average."""
+
+    def __truediv__(self, other):
+        return Handing(float(self) / other)
+
+    def __gt__(self, other):
+        time.sleep(0)
+        return float(self) > other
+
+
+def test_what_many_threads_report_at_once_is_all_learnt():
+    """Eight threads, each report alike: the estimates are those of one thread, however the threads take turns."""
+
+    def report(length):
+        for _ in range(50):
+            length.observe(Round(4, 2, 4, 4, 1.0 + 4 * 0.05, 4 * 0.25))
+            length.observe_plain(12, Handing(12.0))
+
+    alone, shared = AdaptiveLength(), AdaptiveLength()
+    for length in (alone, shared):
+        length.observe_plain(12, 12.0)
+    for _ in range(8):
+        report(alone)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(report, shared) for _ in range(8)]:
+            done.result()
+    assert shared.acceptance == pytest.approx(alone.acceptance, rel=1e-9)
+    assert shared.speedup() == pytest.approx(alone.speedup(), rel=1e-9)
 
 
 def test_looking_up_costs_no_pause():

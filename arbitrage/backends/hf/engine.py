@@ -38,6 +38,8 @@ class Network:
         self.context_length = int(getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 20))
         self.lean = LeanDecoder.of(module) if lean else None
         """Our own forward pass; None where the module's has to do."""
+        self.narrows = self.device.type != "cpu"
+        """Whether greedy decoding gets the best token of each row and not the row: on a CPU rows are there already."""
         recorded = self.device.type == "cuda"
         self.graphs: GraphedDecoder | None = None
         """Recorded decode passes, on CUDA."""
@@ -55,13 +57,13 @@ class Network:
         """An empty sequence."""
         return ModuleCache(self) if self.lean is None else LeanCache(self, self.lean)
 
-    def forward(self, ids: Sequence[int], cache: RewindableCache, keep: int) -> NDArray[np.float32]:
-        """Encode `ids` after what `cache` holds by the module; outputs at the last `keep` positions."""
+    def forward(self, ids: Sequence[int], cache: RewindableCache, keep: int, best: bool = False) -> NDArray[np.float32]:
+        """Encode `ids` after what `cache` holds by the module; outputs at the last `keep` positions, or their best."""
         extra = {"logits_to_keep": keep} if self._keeps else {}
         with self._device_turn(), torch.inference_mode():
             tokens = torch.tensor([ids], device=self.device)
             out = self.module(input_ids=tokens, past_key_values=cache, use_cache=True, **extra).logits
-            return on_host(out[0, -keep:])
+            return on_host(out[0, -keep:], best)
 
     def _forward(self, passes: list[Pass]) -> list[NDArray[np.float32] | Exception]:
         """All passes as one; where that fails, each alone, so that one cannot spoil the others."""
@@ -74,7 +76,7 @@ class Network:
         held = [one.cache.length for one in passes]
         try:
             with self._device_turn():
-                return [on_host(rows) for rows in self.lean.run(passes)]
+                return [on_host(rows, one.best) for one, rows in zip(passes, self.lean.run(passes), strict=True)]
         except Exception:
             for one, length in zip(passes, held, strict=True):
                 one.cache.truncate(length)
@@ -83,7 +85,7 @@ class Network:
     def _forward_one(self, one: Pass) -> NDArray[np.float32]:
         assert self.lean is not None
         with self._device_turn():
-            return on_host(self.lean.run((one,))[0] if self.graphs is None else self.graphs.run(one))
+            return on_host(self.lean.run((one,))[0] if self.graphs is None else self.graphs.run(one), one.best)
 
     def _device_turn(self) -> AbstractContextManager[object]:
         """Passes on a CUDA device come one after the other, those of other models included (`graphs.device_turn`)."""
@@ -93,8 +95,10 @@ class Network:
 _FREE: AbstractContextManager[object] = nullcontext()
 
 
-def on_host(rows: torch.Tensor) -> NDArray[np.float32]:
-    """Outputs as float32 in host memory; waits for the device."""
+def on_host(rows: torch.Tensor, best: bool = False) -> NDArray[np.float32]:
+    """Outputs as float32 in host memory, or the best of each row as `best_of` tells it; waits for the device."""
+    if best:
+        rows = best_of(rows)
     if rows.device.type == "cuda":
         pinned = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
         pinned.copy_(rows, non_blocking=True)
@@ -104,11 +108,24 @@ def on_host(rows: torch.Tensor) -> NDArray[np.float32]:
     return result
 
 
+def best_of(rows: torch.Tensor) -> torch.Tensor:
+    """Where each row has its first maximum and the log-softmax there: (tokens, outputs) to (tokens, 2), float32.
+
+    In float32 a place is exact up to 2^24. As in numpy, NaN counts as the maximum, and all sums are those of float32.
+    """
+    with torch.inference_mode():
+        rows = rows.float()
+        place = rows.argmax(-1, keepdim=True)
+        logprob = (rows - rows.gather(-1, place)).exp_().sum(-1, keepdim=True).log_().neg_()
+        return torch.cat([place.float(), logprob], -1)
+
+
 class LeanCache:
     """The encoded prefix of one sequence under our own forward pass; a `KVCache`."""
 
     def __init__(self, network: Network, lean: LeanDecoder) -> None:
         self._together, self._graphs = network.together, network.graphs
+        self.narrows = network.narrows
         self.held = lean.new_cache() if network.graphs is None else network.graphs.new_cache()
         """Keys and values."""
         self._closed = False
@@ -121,6 +138,10 @@ class LeanCache:
     def forward(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
         """See `KVCache.forward`. What other threads ask of the same model meanwhile goes into the same pass."""
         return self._together(Pass(ids, self.held, keep))
+
+    def best(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """See `NarrowingCache.best`."""
+        return self._together(Pass(ids, self.held, keep, best=True))
 
     def truncate(self, length: int) -> None:
         """See `KVCache.truncate`."""
@@ -139,6 +160,7 @@ class ModuleCache:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._cache = RewindableCache(network.layers)
+        self.narrows = network.narrows
 
     @property
     def length(self) -> int:
@@ -149,6 +171,11 @@ class ModuleCache:
         """See `KVCache.forward`."""
         with self._network.together.turn:
             return self._network.forward(ids, self._cache, keep)
+
+    def best(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """See `NarrowingCache.best`."""
+        with self._network.together.turn:
+            return self._network.forward(ids, self._cache, keep, best=True)
 
     def truncate(self, length: int) -> None:
         """See `KVCache.truncate`."""

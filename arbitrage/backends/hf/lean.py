@@ -38,6 +38,8 @@ class Pass:
     cache: KeyValues
     keep: int
     """How many of the last positions' outputs are wanted, 1..len(ids)."""
+    best: bool = False
+    """Whether only the best of the outputs at each of them is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,7 @@ function costs(step) {
   const told = [
     `${duration(step.latency_s)}${parts.length ? ` (${parts.join(', ')})` : ''}`,
     wrote.length ? `wrote ${wrote.map(([name, tokens]) => `${plural(tokens, 'token')} (${name})`).join(' + ')}` : plural(step.tokens, 'token'),
+    step.ahead_tokens ? `${plural(step.ahead_tokens, 'token')} written ahead in vain` : null,
     step.drafted ? `${step.drafted_accepted} of ${step.drafted} drafted tokens kept` : null,
   ];
   return told.filter(Boolean).join(' · ');
