@@ -17,6 +17,7 @@ from arbitrage.cli.models import models
 from arbitrage.cli.plan import plan
 from arbitrage.cli.report import report
 from arbitrage.cli.resume import resume
+from arbitrage.cli.router import router
 from arbitrage.cli.score import score
 from arbitrage.cli.solve import solve
 from arbitrage.cli.sweep import sweep
@@ -44,6 +45,7 @@ app = typer.Typer(
 for command in (bench, sweep, resume, report, compare, plan, score, grade, solve, ls, doctor):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(router, name="router")
 
 
 def _print_version(wanted: bool) -> None:

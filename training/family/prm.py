@@ -19,9 +19,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat
 from arbitrage.backends.hf.likelihood import Calibration, StepReading
+from arbitrage.harness.router.measures import auc
 from arbitrage.harness.synthetic import Split, generate, right_steps
 from arbitrage.types import Author, Problem
-from training.family.measures import auc
 from training.family.writing import Pen
 
 DRAFT_SOLUTIONS, TARGET_SOLUTIONS = 6000, 3000

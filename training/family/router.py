@@ -18,8 +18,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Calibration, Reading, readout
+from arbitrage.harness.router.measures import ranking_report, router_report, thresholds
 from arbitrage.harness.synthetic import Split, generate
-from training.family.measures import ranking_report, router_report, thresholds
 from training.family.prm import Reader, so_far
 from training.family.rolling import Choice, Pair, Walk, roll
 from training.family.writing import Pen

@@ -18,6 +18,7 @@ from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.likelihood import LikelihoodScorer, readout
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device, load, load_tokenizer
 from arbitrage.backends.hf.model import HFLanguageModel
+from arbitrage.backends.hf.readout import described
 from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts
 from arbitrage.types import Role
@@ -64,7 +65,8 @@ class HFBackend(Backend):
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
         """See `Backend.scorer`. The checkpoint's `arbitrage.json` names the stream format.
 
-        Reads two-label token classifiers, and causal language models whose sidecar has a `likelihood` entry.
+        Reads token classifiers, with two labels unless the sidecar's `readout` entry says otherwise, and causal
+        language models whose sidecar has a `likelihood` entry.
 
         Raises:
             ModelLoadError: it is neither, or cannot be loaded.
@@ -78,11 +80,17 @@ class HFBackend(Backend):
         module, facts = load(kind, where, device or default_device(), how)
         codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar)
         if likelihood is None:
-            if module.config.num_labels != 2:
+            head = described(sidecar.get("readout", {}))
+            if module.config.num_labels != head.outputs:
                 raise ModelLoadError(
-                    f"{source} has {module.config.num_labels} labels; a PRM or router has two, for no and yes"
+                    f"{source} has {module.config.num_labels} labels; "
+                    + (
+                        f"the readout in its arbitrage.json is for {head.outputs}"
+                        if "readout" in sidecar
+                        else "a PRM or router has two, for no and yes"
+                    )
                 )
-            return HFStepScorer(where.name, module, codec, stream, facts, how.lean)
+            return HFStepScorer(where.name, module, codec, stream, facts, how.lean, head.readout)
         return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts, how.lean)
 
     def bundled(self, role: Role, variant: str | None = None) -> str:

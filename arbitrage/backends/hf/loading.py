@@ -27,6 +27,8 @@ SIDECAR = "arbitrage.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALL_BYTES = 400_000_000
 _GGUF_MAGIC = b"GGUF"
+_HEADS = ("score.", "classifier.")
+"""What names of a token classifier's own weights begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def default_device() -> str:
 
 
 def load(
-    auto_class: Any, source: Source, device: str, options: LoadOptions, **extra: Any
+    auto_class: Any, source: Source, device: str, options: LoadOptions, new_head: bool = False, **extra: Any
 ) -> tuple[Any, dict[str, Any]]:
     """Load a model and the facts for the manifest.
 
@@ -170,6 +172,8 @@ def load(
         source: where the weights are.
         device: where they go.
         options: how to load them.
+        new_head: whether the head of a classifier may be absent or of another size, to be trained from random weights;
+            the facts say whether it was (`new_head`).
         extra: passed on to `from_pretrained`.
 
     Raises:
@@ -188,6 +192,10 @@ def load(
         extra["quantization_config"] = GgufConfig(dequantize=True)
     else:
         extra["use_safetensors"] = None if options.allow_pickle else True
+    verbosity = logging.get_verbosity()
+    if new_head:
+        extra["ignore_mismatched_sizes"] = True
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what was asked for
     dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
     try:
         module, found = auto_class.from_pretrained(
@@ -202,7 +210,11 @@ def load(
         if source.gguf and "reshape" in str(error):
             raise ModelLoadError(f"{source.text}: the file is cut or damaged ({_first_line(error)})") from error
         raise ModelLoadError(f"{source.text}: {_first_line(error)}") from error
-    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+    finally:
+        logging.set_verbosity(verbosity)
+    lacking = {*found["missing_keys"], *(key for key, *_ in found.get("mismatched_keys", ()))}
+    fresh = {key for key in lacking if new_head and key.startswith(_HEADS)}
+    if missing := sorted(lacking - fresh):  # transformers would fill them with random numbers
         raise ModelLoadError(
             f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(missing[:3])}"
             f"{' and more' if len(missing) > 3 else ''}"
@@ -224,6 +236,8 @@ def load(
         "trust_remote_code": options.trust_remote_code,
         "allow_pickle": options.allow_pickle,
     }
+    if new_head:
+        facts["new_head"] = any(key.endswith(".weight") for key in fresh)
     return module, facts
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
 
 Array = NDArray[np.float64]
 RATES = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
+def spearman(scores: Sequence[float], advantages: Sequence[float]) -> float:
+    """Rank correlation."""
+    return float(import_module("scipy.stats").spearmanr(scores, advantages).statistic)
+
+
 def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     """Chance that a positive is scored above a negative (ties count half)."""
-    ranks, positive = rankdata(scores), np.asarray(labels, dtype=bool)
+    ranks, positive = import_module("scipy.stats").rankdata(scores), np.asarray(labels, dtype=bool)
     n = int(positive.sum())
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))
 
@@ -51,7 +56,7 @@ def router_report(scores: Sequence[float], advantages: Sequence[float]) -> dict[
     label = np.asarray(advantages) > 0
     high = np.asarray(scores) > 0.5
     return {
-        "spearman": round(float(spearmanr(scores, advantages).statistic), 4),
+        "spearman": round(spearman(scores, advantages), 4),
         "auc": round(auc(scores, label.tolist()), 4),
         "accuracy_label_0": round(float((~high[~label]).mean()), 4),
         "accuracy_label_1": round(float(high[label].mean()), 4),
@@ -65,7 +70,7 @@ def ranking_report(scores: Sequence[float], advantages: Sequence[float]) -> dict
     """The measures that need no probability: for baselines such as -s_d and draft confidence."""
     label = np.asarray(advantages) > 0
     return {
-        "spearman": round(float(spearmanr(scores, advantages).statistic), 4),
+        "spearman": round(spearman(scores, advantages), 4),
         "auc": round(auc(scores, label.tolist()), 4),
         "captured_advantage": captured(scores, advantages),
     }
