@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -176,6 +177,13 @@ def check_installed(settings: TrainingSettings) -> None:
             raise MissingExtraError.of(what, package, "router")
 
 
+def recompute_activations(module: Any) -> None:
+    """Have the backward pass compute activations again instead of keeping them."""
+    newer = getattr(module, "activation_checkpointing_enable", None)  # transformers gives up the other name
+    (newer or module.gradient_checkpointing_enable)()
+    module.enable_input_require_grads()  # frozen embeddings would cut the adapters off
+
+
 def with_adapters(module: Any, rank: int) -> Any:
     """Low-rank adapters on every linear layer of the backbone; the head is trained whole."""
     from peft import LoraConfig, get_peft_model
@@ -187,7 +195,9 @@ def with_adapters(module: Any, rank: int) -> Any:
         if isinstance(part, torch.nn.Linear) and name != head
     }
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), modules_to_save=[head])
-    return get_peft_model(module, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by names that it is giving up
+        return get_peft_model(module, config)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -21,6 +21,7 @@ from arbitrage.harness.router.fitting import (
     check_installed,
     fit,
     last_checkpoint,
+    recompute_activations,
     with_adapters,
 )
 from arbitrage.harness.router.held_out import measure
@@ -122,8 +123,7 @@ def _trainer(
         f"{'a new head' if facts['new_head'] else 'its own head'})"
     )
     if settings.gradient_checkpointing:
-        module.gradient_checkpointing_enable()
-        module.enable_input_require_grads()  # frozen embeddings would cut the adapters off
+        recompute_activations(module)
     if settings.lora:
         module = with_adapters(module, settings.lora)
     trainer = RouterTrainer(
