@@ -23,7 +23,7 @@ def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], reco
         name: of the router.
         settings: it was trained with.
         sidecar: its `arbitrage.json`.
-        record: counts, init, measures, steps, seconds, and the manifest of the pairs.
+        record: counts, init, measures, steps, seconds, and what the manifest of the pairs says of them (`pairs`).
     """
     counts, init, readout = record["counts"], record["init"], sidecar["readout"]
     chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY and value is not None}
@@ -47,17 +47,18 @@ def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], reco
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
-def _models(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _models(made: Mapping[str, Any]) -> dict[str, Any]:
     """What the manifest of the pairs says of its models and data, a line each."""
     found = {}
-    for key, value in manifest.items():
-        if isinstance(value, Mapping):
-            names = [value[one] for one in ("source", "name") if value.get(one)]
-            if names:
-                found[key] = names[0]
-        elif isinstance(value, str):
-            found[key] = value
-    return found or {"pair": "unknown: the pairs' folder does not say"}
+    for role, told in made.get("models", {}).items():
+        shown = [f"{key} {told[key]}" for key in ("dtype", "revision", "sha256") if told.get(key)]
+        found[role] = ", ".join([str(told.get("source") or told.get("name")), *shown])
+    for part in ("dataset", "roll_in"):
+        if name := made.get(part, {}).get("name"):
+            found[part] = name
+    if "samples" in made:
+        found["samples of the target's step"] = made["samples"]
+    return found or {"pair": "unknown: the folder of the pairs does not say"}
 
 
 def _measures(measures: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def arguments_for(settings: TrainingSettings, count: int, measured: bool, folder
             disable_tqdm=True,
             remove_unused_columns=False,
             label_names=["labels"],
+            ddp_find_unused_parameters=False,
             report_to="none",
             log_level="error",
         )

@@ -180,9 +180,10 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
 def _about(source: Path) -> dict[str, Any]:
     """How the pairs were made, as far as their folder says."""
     try:
-        return read_manifest(source)
+        told: dict[str, Any] = read_manifest(source).get("identity", {})
     except PairsError:
         return {}
+    return told
 
 
 def _tell_counts(counts: Counts, tell: Say) -> None:

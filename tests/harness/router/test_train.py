@@ -72,7 +72,8 @@ def make_pairs(problems: int, seed: int = 0) -> list[StepPair]:
 def pairs(tmp_path_factory):
     """A folder of pairs that can be learnt from."""
     folder = tmp_path_factory.mktemp("pairs")
-    write_manifest(folder, {"draft": {"source": "some/draft"}, "target": {"source": "some/target"}})
+    models = {"draft": {"source": "some/draft"}, "target": {"source": "some/target", "dtype": "bfloat16"}}
+    write_manifest(folder, {"identity": {"models": models, "roll_in": {"name": "oracle"}, "samples": 2}})
     write_shard(folder, make_pairs(150))
     return folder
 
@@ -227,7 +228,14 @@ def test_the_folder_says_what_it_is(trained):
     assert {"README.md", "curves.png", "arbitrage.json", "training.json", "model.safetensors"} <= names
     assert not names & {"checkpoints", "training_args.bin", "optimizer.pt"}
     card = (trained.path / "README.md").read_text()
-    for told in ("some/draft", "some/target", "with a new head", f"| auc | {trained.measures['auc']} |", "Licence"):
+    for told in (
+        "| some/draft |",
+        "| some/target, dtype bfloat16 |",
+        "| oracle |",
+        "with a new head",
+        f"| auc | {trained.measures['auc']} |",
+        "Licence",
+    ):
         assert told in card
     assert f"{trained.counts.trained_on} steps, {trained.steps} optimizer steps" in card
     assert (trained.path / "curves.png").read_bytes().startswith(b"\x89PNG")
