@@ -161,7 +161,8 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """
     record: dict[str, Any] = {"format": 1, "identity": identity}
     file = folder / RECORD
-    if file.is_file():
+    there = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+    if file.is_file() and there != [RECORD]:  # alone, it is of a training that stored nothing
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
             check_same_run(stored["identity"], identity, folder)
@@ -170,7 +171,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         return {**stored, "identity": identity}
     if os.environ.get("RANK", "0") != "0":  # the first process claims it for all
         return record
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if (there and there != [RECORD]) or (folder.exists() and not folder.is_dir()):
         raise TrainingError(f"{folder} holds something else already; choose a new folder for the router")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, record)

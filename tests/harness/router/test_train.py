@@ -18,11 +18,13 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from arbitrage.backends.hf import HFBackend, HFCodec, StreamEncoder, StreamFormat
+from arbitrage.backends.hf.readout import described
 from arbitrage.backends.loading import load_models
 from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness.router.examples import Shuffled, encode
 from arbitrage.harness.router.fitting import with_adapters
 from arbitrage.harness.router.labels import Labelling, balanced, label_value
+from arbitrage.harness.router.objective import losses
 from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair, split, write_manifest, write_shard
 from arbitrage.harness.router.preparation import prepare
 from arbitrage.harness.router.settings import TrainingError, TrainingSettings
@@ -200,6 +202,43 @@ def test_batches_are_random_sets_ordered_by_length_inside():
     assert list(order) != first
 
 
+def test_every_epoch_has_its_own_order(pairs, init, tmp_path, monkeypatch):
+    """The trainer tells the sampler which epoch it is."""
+    told: list[int] = []
+    real = Shuffled.set_epoch
+    monkeypatch.setattr(Shuffled, "set_epoch", lambda self, epoch: (told.append(epoch), real(self, epoch))[1])
+    train_router(pairs, init, tmp_path / "r", dataclasses.replace(QUICK, epochs=2, held_out=0.0))
+    assert sorted(set(told)) == [0, 1]
+    assert json.loads((tmp_path / "r" / "arbitrage.json").read_text())["thresholds"] == {}
+
+
+def test_losses_are_those_of_the_books():
+    """By hand: cross-entropy, one question for each edge, squared error."""
+    outputs = torch.tensor([[1.0, -1.0, 0.5], [0.2, 0.1, 2.0]])
+    binary = losses("quantile", outputs, torch.tensor([2.0, 0.0]))
+    logs = outputs.log_softmax(1)
+    torch.testing.assert_close(binary, torch.stack([-logs[0, 2], -logs[1, 0]]))
+    ordinal = losses("ordinal", outputs, torch.tensor([1.0, 3.0]))
+    above = torch.tensor([[1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    torch.testing.assert_close(ordinal, -torch.nn.functional.logsigmoid(outputs * above).sum(1))
+    torch.testing.assert_close(
+        losses("regression", outputs[:, :1], torch.tensor([0.5, 0.2])), torch.tensor([0.25, 0.0])
+    )
+
+
+@pytest.mark.parametrize("kind", ["binary", "quantile", "ordinal", "regression"])
+def test_scores_rise_from_0_to_1_with_what_the_head_says(kind):
+    """A head that is sure of the lowest or the highest class says 0 or 1, one that knows nothing the middle."""
+    labelling = Labelling.fitted(kind, 4, [k / 100 for k in range(-100, 101)])
+    readout = described(labelling.readout())
+    assert readout.outputs == labelling.outputs
+    ends = {"binary": ([60, -60], [-60, 60]), "quantile": ([60, 0, 0, 0], [0, 0, 0, 60]), "regression": ([-3], [3])}
+    low, high = ends.get(kind, ([-60] * labelling.outputs, [60] * labelling.outputs))
+    rows = [low, [0.0] * labelling.outputs, high]
+    scores = [readout.readout.score(np.array(row, dtype=np.float32)) for row in rows]
+    assert scores == pytest.approx([0.0, 0.5, 1.0], abs=1e-9)
+
+
 # What comes out.
 
 
@@ -291,7 +330,9 @@ def test_a_stopped_training_ends_as_an_uninterrupted_one(trained, pairs, init, t
     assert not (tmp_path / "r" / "model.safetensors").exists()
     told.clear()
     done = train_router(pairs, init, tmp_path / "r", QUICK, told.append)
+    steps = [line.split()[1] for line in told if line.startswith("step ")]
     assert any(line.startswith("goes on after checkpoint") for line in told)
+    assert (steps[0], steps[-1]) == ("8/16", "16/16")
     one, other = (AutoModelForTokenClassification.from_pretrained(where.path).state_dict() for where in (trained, done))
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name], atol=1e-6, rtol=0)
@@ -328,6 +369,8 @@ def test_what_cannot_be_trained_on_says_so(init, pairs, tmp_path):
         train_router(pairs, init, tmp_path / "r2", dataclasses.replace(QUICK, label="outcome"))
     with pytest.raises(ModelLoadError, match="no such directory"):
         train_router(pairs, str(tmp_path / "nobody"), tmp_path / "r3", QUICK)
+    few = dataclasses.replace(QUICK, epochs=0.5)
+    assert train_router(pairs, init, tmp_path / "r2", few).steps == 2  # a training that never began is in nobody's way
     with pytest.raises(TrainingError, match="GGUF"):
         train_router(pairs, "x.gguf", tmp_path / "r4", QUICK)
     with pytest.raises(TrainingError, match="labels must be one of binary"):
