@@ -31,7 +31,10 @@ def register_datasets(register: Register) -> None:
     """Data sets by name; a path to a JSONL file works everywhere a name does."""
     where = "arbitrage.harness.datasets"
     register("bundled", f"{where}:bundled", "generated problems in MATH style, shipped with the package")
+    register("bundled-train", f"{where}:bundled_train", "generated problems to train routers on, none of the above")
     register("math500", f"{where}:math500", "500 problems of MATH (from a file)")
     register("olympiadbench", f"{where}:olympiadbench", "OlympiadBench, text-only mathematics in English (from a file)")
     register("olympiadbench-674", f"{where}:olympiadbench_674", "the later release of OlympiadBench (from a file)")
     register("gsm8k", f"{where}:gsm8k", "grade-school word problems, test split (from a file)")
+    sample = "arbitrage.harness.router.numina:numina"
+    register("numina", sample, "30 000 problems of NuminaMath-CoT, to train routers on (from files or the hub)")

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
+from arbitrage.cpu import CpuThreads, ThreadChoice
 from arbitrage.errors import CapabilityError
 from arbitrage.sampling import Logits, Sampling
 from arbitrage.types import Author, Generation, Problem, Role, StepRecord
@@ -180,6 +181,12 @@ class Session(ABC):
             ContextOverflowError: the sequence would be longer than the model's context.
         """
 
+    def catch_up(self) -> None:  # noqa: B027 - where nothing can be encoded ahead of time, nothing is
+        """Encode what was appended and not run yet, so that whoever asks next finds it done. Changes no output.
+
+        Whatever it raises leaves the session as it was.
+        """
+
     @abstractmethod
     def rewind(self, length: int) -> None:
         """Forget all tokens from position `length` on. Exact: later logits equal those of a fresh session.
@@ -216,6 +223,8 @@ class LanguageModel(ABC):
     """Most tokens a session can hold, prompt included."""
     instruction: str = INSTRUCTION
     """What the model wants to read after the statement; empty when it was trained on the statement alone."""
+    cpu_threads: CpuThreads | None = None
+    """What its passes run on; None where there is nothing to set, as on a GPU."""
 
     @abstractmethod
     def open(self, prompt: Sequence[int]) -> Session:
@@ -274,6 +283,8 @@ class StepScorer(ABC):
     name: str
     thresholds: Mapping[float, float] = {}
     """Calibration: escalation rate to threshold. Empty when the scorer was never calibrated."""
+    cpu_threads: CpuThreads | None = None
+    """What its passes run on; None where there is nothing to set, as on a GPU."""
 
     @abstractmethod
     def open(self, problem: str) -> ScoreSession:
@@ -318,6 +329,8 @@ class Models:
     prm: StepScorer | None = None
     router: StepScorer | None = None
     settings: Settings = field(default_factory=Settings)
+    threads: tuple[ThreadChoice, ...] = ()
+    """CPU threads that were chosen by measuring."""
 
     def language(self, role: Literal[Role.DRAFT, Role.TARGET]) -> LanguageModel:
         """The language model in `role`.

@@ -63,6 +63,9 @@ class _PacedSession(Session):
     def extend(self, ids: Sequence[int], logits: int = 0) -> Logits | None:
         return self._session.extend(ids, logits)
 
+    def catch_up(self) -> None:
+        self._session.catch_up()
+
     def rewind(self, length: int) -> None:
         self._session.rewind(length)
 

@@ -55,6 +55,7 @@ FILES: tuple[tuple[str, str, tuple[Part, ...]], ...] = (
             Part("arbitrage.harness.manifest:RunManifest"),
             Part("arbitrage.harness.manifest:Identity", "`identity`"),
             Part("arbitrage.harness.manifest:DatasetFacts", "`dataset`"),
+            Part("arbitrage.harness.manifest:ThreadFacts", "each of `threads`"),
             Part("arbitrage.harness.manifest:Session", "each of `sessions`"),
             Part("arbitrage.harness.manifest:Origin", "each of `entry_points.strategies` and `entry_points.backends`"),
         ),

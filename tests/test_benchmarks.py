@@ -115,6 +115,22 @@ class TestScripts:
         assert [row["at_once"] for row in rows] == [1, 2] * 3
         assert all(row["same_text"] + len(row["divergences"]) == 3 for row in rows)
 
+    def test_overlap_compares_the_same_texts(self, run: Callable[..., Any]) -> None:
+        rows = run("overlap", "--limit", 1, "--backends", "hf")["results.json"]["rows"]
+        assert [row["way"] for row in rows] == ["pipeline", "catch_up", "both"] * 3
+        assert all(row["same_text"] == row["problems"] == 1 for row in rows)
+
+    def test_threads_are_compared_with_what_was_chosen(
+        self, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("arbitrage.backends.threads.measure", lambda threads, passes, counts, clock: {1: 0.5})
+        monkeypatch.setattr("arbitrage.cpu.available_cores", lambda: 1)
+        rows = run("threads", "--limit", 1, "--backends", "hf")["results.json"]["rows"]
+        assert [(row["method"], row["way"]) for row in rows] == [
+            (method, way) for method in ("target-only", "router") for way in ("one", "all cores")
+        ]
+        assert all(row["chosen"] == {"torch": 1} and row["measured"] == {"torch": {"1": 0.5}} for row in rows)
+
     def test_reuse_compares_the_same_texts(self, run: Callable[..., Any]) -> None:
         rows = run("reuse", "--limit", 3, "--pairs", "small draft, hf")["results.json"]["rows"]
         assert rows[0]["method"] == "random"

@@ -95,6 +95,11 @@ class CachedSequence:
         self.usage.dropped += held - first
         return self._run(count)
 
+    def catch_up(self) -> None:
+        """Run whatever is not encoded yet."""
+        if self._open().length < len(self.ids):
+            self._run(1)
+
     def _run(self, count: int) -> NDArray[np.float32]:
         cache, total = self._open(), len(self.ids)
         held = cache.length
@@ -228,6 +233,10 @@ class CachedSession(LogitsSession):
         if logits == 0:
             return None
         return self._sequence.outputs(logits)
+
+    def catch_up(self) -> None:
+        """See `Session.catch_up`."""
+        self._sequence.catch_up()
 
     def rewind(self, length: int) -> None:
         """See `Session.rewind`."""

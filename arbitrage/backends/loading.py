@@ -8,9 +8,10 @@ stand in the place of the backend.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from arbitrage.backends.threads import AUTO, choose_threads
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import Backend, LanguageModel, Models, Settings, StepScorer
 from arbitrage.types import Role
@@ -72,7 +73,7 @@ def load_models(
     prm: str | StepScorer | None = None,
     router: str | StepScorer | None = None,
     settings: Settings | None = None,
-    threads: int | None = None,
+    threads: int | str | Mapping[str, int] | None = None,
     **options: object,
 ) -> Models:
     """Load the models of a run. A role without a spec takes the bundled model in `backend`'s format.
@@ -88,7 +89,8 @@ def load_models(
         prm: spec or object.
         router: spec or object.
         settings: the run's settings.
-        threads: CPU threads of each backend; None leaves the choice to it.
+        threads: CPU threads of each backend; None leaves the choice to it, 'auto' tries which are fastest (see
+            `arbitrage.backends.threads`). A mapping gives roles their own; those that it leaves out are as with None.
         options: passed on to the backends that know them, e.g. `dtype`; None values are left out.
 
     Raises:
@@ -104,12 +106,16 @@ def load_models(
         Role.ROUTER: router,
     }
     own_pair = any(model is not None and not _is_bundled(model) for model in (draft, target))
-    kept = {key: value for key, value in {**options, "threads": threads}.items() if value is not None}
+    if isinstance(threads, str) and threads != AUTO:
+        raise ModelLoadError(f"threads is a number or {AUTO!r}, not {threads!r}")
+    of_all = {key: value for key, value in options.items() if value is not None}
     backends: dict[str, Backend] = {}
     loaded: dict[str, LanguageModel | StepScorer] = {}
     understood: set[str] = {"threads", "sessions"}  # backends that have nothing to set for them go without
     for role in set(roles):
         wanted = given[role]
+        count = threads.get(role.value) if isinstance(threads, Mapping) else threads if threads != AUTO else None
+        kept = of_all if count is None else {**of_all, "threads": count}
         if wanted is not None and not isinstance(wanted, str):
             loaded[role.value] = wanted
             continue
@@ -130,13 +136,14 @@ def load_models(
         understood |= own.keys()
         load = used.language_model if role in (Role.DRAFT, Role.TARGET) else used.scorer
         loaded[role.value] = load(_source(spec, used), spec.device, **own)
-    if unknown := sorted(kept.keys() - understood):
+    if unknown := sorted(of_all.keys() - understood):
         known = sorted({key for used in backends.values() for key in used.options or ()})
         raise ModelLoadError(
             f"no backend of this run ({', '.join(sorted(backends)) or 'none'}) knows {', '.join(unknown)}; they know: "
             f"{', '.join(known)}"
         )
-    return Models(**loaded, settings=settings or Settings())  # type: ignore[arg-type]
+    models = Models(**loaded, settings=settings or Settings())  # type: ignore[arg-type]
+    return choose_threads(models) if threads == AUTO else models
 
 
 def _is_bundled(model: str | LanguageModel | StepScorer) -> bool:

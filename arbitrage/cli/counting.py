@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Count(Protocol):
+    """Watches the work."""
+
+    def __call__(self, done: int, total: int, more: str = "", /) -> None:
+        """So many are done, of so many, and `more` stands beside them."""
 
 
 @contextmanager
-def counting(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar; what is yielded is told how many are done, and of how many."""
+def counting(words: str, lines: bool = False) -> Iterator[Count]:
+    """Show a bar.
+
+    Args:
+        words: stand beside the bar.
+        lines: where there is no terminal, print a line for every twentieth part; else nothing.
+    """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task, shown = bar.add_task(words, total=None), -1
+
+        def count(done: int, total: int, more: str = "", /) -> None:
+            nonlocal shown
+            said = f"{words}: {more}" if more else words
+            bar.update(task, completed=done, total=total, description=said)
+            part = 20 * done // total if total else 0
+            if lines and not console.is_terminal and part != shown:
+                shown = part
+                console.print(f"{done}/{total}  {said}", markup=False, highlight=False, soft_wrap=True)
+
+        yield count

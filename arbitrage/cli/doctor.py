@@ -35,6 +35,7 @@ EXTRAS = {
     "hf": ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
     "report": ("matplotlib", "plotly", "pyarrow"),
     "pytest": ("pytest", "pytest-benchmark"),
+    "router": ("datasets", "matplotlib", "peft", "pyarrow"),
     "gguf": ("llama-cpp-python", "gguf"),
     "gptq": ("gptqmodel", "optimum"),
 }
@@ -137,12 +138,13 @@ def extras() -> Iterator[Finding]:
 
 def hardware() -> Iterator[Finding]:
     """Cores, memory, GPUs, threads and load."""
+    from arbitrage.cpu import available_cores
     from arbitrage.harness import environment
 
     if _version("torch"):
         importlib.import_module("torch")  # the description asks torch for threads and GPUs only when it is there
     machine = environment.describe_machine()
-    cores = environment.available_cores()
+    cores = available_cores()
     yield Finding("ok", "processor", f"{machine['cpu']}, {cores} cores")
     memory = machine["memory_bytes"]
     if isinstance(memory, int):

@@ -22,6 +22,10 @@ STRATEGY_HELP = (
 _SPEC = "BACKEND:SOURCE@DEVICE, backend and device if needed, e.g. hf:models/{0} or bundled:{0}."
 
 
+MOST_THREADS = 512
+"""More crash llama.cpp."""
+
+
 class Dtype(enum.StrEnum):
     """Number formats that weights can be loaded in."""
 
@@ -42,8 +46,12 @@ DtypeName = Annotated[
     Dtype | None, typer.Option("--dtype", help="Number format of the weights; default: the backend's choice.")
 ]
 Threads = Annotated[
-    int | None,
-    typer.Option(min=1, max=512, help="CPU threads of torch; 1 is fastest on a busy machine. Default: as torch likes."),
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="CPU threads; 1 is fastest on a busy machine, 'auto' measures which number is. Default: as the backend "
+        "likes.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; greedy runs draw nothing.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Token budget of a solution.")]
@@ -140,13 +148,35 @@ def folder(values: Mapping[str, Any]) -> Path:
 def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """What `run_comparison` takes, but for strategies and folder."""
     budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop", "instruction", "system")
-    same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "concurrency", "threads")
+    same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "concurrency")
     return {
         **{name: values[name] for name in (*same, "draft", "target", "prm", "router")},
         "dataset_path": values["data"],
+        "threads": thread_count(values["threads"]),
         "settings": settings(**{name: values[name] for name in budget}),
         "dtype": None if values["dtype"] is None else Dtype(values["dtype"]).value,
     }
+
+
+def thread_count(told: str | int | None) -> int | str | None:
+    """Threads as typed or configured, as `load_models` takes them.
+
+    Raises:
+        typer.BadParameter: neither a number that can be had nor 'auto'.
+    """
+    from arbitrage.backends.threads import AUTO
+
+    if told is None or told == AUTO:
+        return told
+    try:
+        count = int(told)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST_THREADS:
+        raise typer.BadParameter(
+            f"{told!r} is neither a number within 1..{MOST_THREADS} nor 'auto'", param_hint="--threads"
+        )
+    return count
 
 
 def strategies(told: str | list[str] | dict[str, str]) -> list[Strategy] | dict[str, Strategy]:

@@ -43,7 +43,7 @@ def score(
             roles=[role for role, spec in named.items() if spec],
             prm=prm,
             router=router,
-            threads=threads,
+            threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
         )
     from arbitrage.harness.scoring import score_run

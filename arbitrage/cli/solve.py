@@ -120,7 +120,7 @@ def solve(
                 instruction=instruction,
                 system=system,
             ),
-            threads=threads,
+            threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
         )
         check_requirements(chosen, models)

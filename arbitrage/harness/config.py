@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,8 +72,8 @@ class RunConfig(BaseModel):
     """Process reward model."""
     router: str | None = None
     """Router."""
-    threads: int | None = Field(default=None, ge=1, le=512)
-    """CPU threads."""
+    threads: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] | None = None
+    """CPU threads; `auto` measures which number is fastest."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of the weights."""
 

@@ -23,6 +23,8 @@ from arbitrage.types import Problem
 DATA_FOLDER = "ARBITRAGE_DATA"
 """Environment variable that names the folder with `<data set>.jsonl` files."""
 
+_TRAINING_SIZE = 2000
+
 _SPARE = 16
 """Problems kept outside the measured set, for warming up."""
 
@@ -129,6 +131,21 @@ def bundled(path: str | os.PathLike[str] | None = None, limit: int | None = None
     return Dataset("bundled", synthetic.benchmark_split(), "arbitrage.harness.synthetic", spare=spare).limited(limit)
 
 
+def bundled_train(path: str | os.PathLike[str] | None = None, limit: int | None = None) -> Dataset:
+    """Generated problems to train routers on: as many as `limit` says, 2000 without it, none of them in `bundled`.
+
+    Raises:
+        DatasetError: a path is given; these problems have no file.
+    """
+    if path is not None:
+        raise DatasetError("the bundled-train data set has no file: leave path (--data) out")
+    from arbitrage.harness import synthetic
+
+    count = _TRAINING_SIZE if limit is None else max(limit, 1)
+    problems = tuple(itertools.islice(synthetic.generate(synthetic.Split.ROUTER), count))
+    return Dataset("bundled-train", problems, "arbitrage.harness.synthetic").limited(limit)
+
+
 def math500(path: str | os.PathLike[str] | None = None, limit: int | None = None) -> Dataset:
     """MATH-500: 500 problems of MATH, levels 1 to 5, seven subjects."""
     hub = _Hub("HuggingFaceH4/MATH-500", None, "test")
@@ -164,7 +181,7 @@ def jsonl(path: str | os.PathLike[str], limit: int | None = None) -> Dataset:
         DatasetError: the file is absent, empty or malformed.
     """
     file = Path(path)
-    return _from_file(file.stem, file, dataset_rows.plain).limited(limit)
+    return from_file(file.stem, file, dataset_rows.plain).limited(limit)
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -208,21 +225,26 @@ def _published(
     if path is not None:
         given = Path(path)
         if not given.is_dir():
-            return _from_file(name, given, reader)
+            return from_file(name, given, reader)
         found = _first_file(given, files)
         if found is None:
             raise DatasetError(f"{given}: no {' or '.join(files)} in this folder; name the file itself")
-        return _from_file(name, found, reader)
+        return from_file(name, found, reader)
     folder = os.environ.get(DATA_FOLDER)
     found = _first_file(Path(folder), files) if folder else None
-    return _from_file(name, found, reader) if found else _from_hub(name, files, hub, folder)
+    return from_file(name, found, reader) if found else _from_hub(name, files, hub, folder)
 
 
 def _first_file(folder: Path, files: Iterable[str]) -> Path | None:
     return next((folder / file for file in files if (folder / file).is_file()), None)
 
 
-def _from_file(name: str, file: Path, reader: RowReader) -> Dataset:
+def from_file(name: str, file: Path, reader: RowReader) -> Dataset:
+    """Problems of a JSONL file whose rows `reader` understands.
+
+    Raises:
+        DatasetError: the file is absent, empty or malformed.
+    """
     rows = ((f"{file}:{number}", f"{name}/{number}", row) for number, row in read_jsonl(file))
     problems = _read(rows, reader)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -287,6 +309,7 @@ _READERS: dict[str, RowReader] = {"math500": dataset_rows.math500, "gsm8k": data
 
 _BUILTIN: dict[str, Callable[..., Dataset]] = {
     "bundled": bundled,
+    "bundled-train": bundled_train,
     "math500": math500,
     "olympiadbench": olympiadbench,
     "olympiadbench-674": olympiadbench_674,

@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from arbitrage.cpu import available_cores
+
 PACKAGES = (
     "numpy",
     "torch",
@@ -43,14 +45,6 @@ def load_average() -> tuple[float, float, float] | None:
         return os.getloadavg()
     except (AttributeError, OSError):
         return None
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def load_warning(load: tuple[float, float, float] | None, cores: int) -> str | None:

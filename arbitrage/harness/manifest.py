@@ -87,6 +87,19 @@ class RequestFacts(_Part):
     warmup: int | None = None
 
 
+class ThreadFacts(_Part):
+    """A number of CPU threads that was chosen by measuring."""
+
+    name: str
+    """Whose threads they are: `torch`, or a model with threads of its own."""
+    roles: list[str]
+    """Whose passes run on them."""
+    threads: int = Field(ge=1, le=512)
+    """The choice, for every sitting of the run."""
+    seconds: dict[str, float] = {}
+    """Sum of the mean seconds of the passes, for each number of threads that was tried."""
+
+
 class Session(_Part):
     """One sitting: a run that was resumed has several."""
 
@@ -113,6 +126,8 @@ class RunManifest(_Part):
     """What is needed to make the same call again."""
     entry_points: dict[str, dict[str, Origin]] = {}
     """Under `strategies` by label, under `backends` by name."""
+    threads: list[ThreadFacts] = []
+    """What `threads="auto"` chose when the run began."""
     sessions: list[Session] = []
     regraded: list[Facts] = []
     """When stored texts were graded again, by which rules, and how many verdicts changed."""

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from arbitrage.cpu import available_cores
 from arbitrage.errors import DatasetError
 from arbitrage.harness import environment
 from arbitrage.harness.comparison import BASELINE, DIFFERENT_TOKENIZERS
@@ -149,7 +150,7 @@ def make_plan(
         added = next(iter(chosen))
     else:
         added = None
-    models = _models(backend, chosen.values(), model_options, concurrency)
+    models = models_for(backend, chosen.values(), model_options, concurrency)
     if added is not None and models.target is None:
         del chosen[added]
     models = models.with_settings(merge_settings(settings or models.settings, overrides))
@@ -217,7 +218,7 @@ def make_manifest(
     now: datetime,
 ) -> Manifest:
     """Everything that is to be known about a run before its first row."""
-    cores = environment.available_cores()
+    cores = available_cores()
     warning = environment.load_warning(load, cores)
     data = plan.dataset
     told = {
@@ -226,8 +227,8 @@ def make_manifest(
         "rows": len(plan.keys()),
         "identity": {
             "strategies": {label: strategy.describe() for label, strategy in plan.strategies.items()},
-            "models": {role.value: _describe(plan.models, role) for role in _roles(plan.models)},
-            "settings": _settings(plan.models.settings),
+            "models": model_facts(plan.models),
+            "settings": settings_facts(plan.models.settings),
             "dataset": {"name": data.name, "sha256": data.sha256, "problems": len(data)},
             "seed": plan.seed,
             "repeats": plan.repeats,
@@ -248,6 +249,7 @@ def make_manifest(
         },
         "request": _request(plan, backend, dataset, model_options),
         "entry_points": _entry_points(plan),
+        **({"threads": [asdict(one) for one in plan.models.threads]} if plan.models.threads else {}),
         "sessions": [
             {
                 "started": now.isoformat(),
@@ -281,9 +283,15 @@ def _unused(label: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-def _models(
+def models_for(
     backend: str | Models, strategies: Iterable[Strategy], options: Mapping[str, object], concurrency: int
 ) -> Models:
+    """Models in all roles that `strategies` need, able to solve `concurrency` problems at once.
+
+    Raises:
+        TypeError: models are given, and options to load others with.
+        ArbitrageError: a model cannot be found or loaded.
+    """
     if isinstance(backend, Models):
         given = sorted(name for name, value in options.items() if value is not None)
         if given:
@@ -301,6 +309,11 @@ def _roles(models: Models) -> list[Role]:
     return [role for role in Role if role in models.roles()]
 
 
+def model_facts(models: Models) -> dict[str, dict[str, object]]:
+    """What each model says of itself, by role."""
+    return {role.value: _describe(models, role) for role in _roles(models)}
+
+
 def _describe(models: Models, role: Role) -> dict[str, object]:
     if role is Role.DRAFT or role is Role.TARGET:
         return models.language(role).describe()
@@ -315,7 +328,8 @@ def _tokenizers(models: Models) -> dict[str, object]:
     return {} if shared else {"tokenizers": DIFFERENT_TOKENIZERS}
 
 
-def _settings(settings: Settings) -> dict[str, object]:
+def settings_facts(settings: Settings) -> dict[str, object]:
+    """What of the settings changes a row."""
     return {
         "max_tokens": settings.max_tokens,
         "max_steps": settings.max_steps,

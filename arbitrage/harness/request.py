@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.backends.threads import AUTO
 from arbitrage.errors import ArbitrageError, RunError
 from arbitrage.harness.run_folder import MANIFEST, read_manifest
 from arbitrage.interfaces import Settings, Strategy
@@ -81,6 +82,18 @@ def safe_options(stored: Mapping[str, Any]) -> dict[str, Any]:
     if strange:
         raise RunError(f"the manifest gives {strange[0]!r} as an option of the models, which it is not; it is damaged")
     return {name: value for name, value in stored.items() if value != "***" and name not in RUNS_FOREIGN_CODE}
+
+
+def settled_options(folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options of the models for a run that may be in `folder` already: what was measured when it began is kept.
+
+    Raises:
+        RunError: there is a run, and its manifest cannot be read.
+    """
+    if options.get("threads") != AUTO or not (folder / MANIFEST).exists():
+        return options
+    found = read_manifest(folder).get("threads", [])
+    return {**options, "threads": {role: one["threads"] for one in found for role in one["roles"]}}
 
 
 _NO_OPTIONS = frozenset(

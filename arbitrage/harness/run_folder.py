@@ -68,16 +68,16 @@ class RunFolder:
     def append(self, row: Row) -> None:
         """Store a row; when this returns it is on disk."""
         if row.steps:
-            _append(self.path / STEPS, steps_to_json(row))
-        _append(self.path / ROWS, row_to_json(row))
+            append_line(self.path / STEPS, steps_to_json(row))
+        append_line(self.path / ROWS, row_to_json(row))
 
     def append_warm_up(self, warm_up: WarmUp) -> None:
         """Store a warm-up."""
-        _append(self.path / WARM_UPS, warm_up_to_json(warm_up))
+        append_line(self.path / WARM_UPS, warm_up_to_json(warm_up))
 
     def append_scores(self, scores: StepScores) -> None:
         """Store what was said of a row's steps after another run."""
-        _append(self.path / SCORES, scores_to_json(scores))
+        append_line(self.path / SCORES, scores_to_json(scores))
 
     def rows(self) -> list[Row]:
         """The stored rows, in the order they were finished."""
@@ -123,7 +123,7 @@ def open_run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: cannot be made ({error.strerror or error}); choose another folder") from error
-    with _locked(folder):
+    with locked(folder):
         stored = folder / MANIFEST
         if not stored.exists():
             for name in (ROWS, STEPS, SCORES, WARM_UPS):
@@ -172,14 +172,18 @@ def check_same_run(stored: object, asked: Mapping[str, Any], folder: Path) -> No
     Raises:
         RunError: something differs; the message names it, with both values.
     """
+    if listed := differences(stored, asked):
+        raise RunError(f"{folder} holds another run: {listed}. Ask for the same run, or choose another folder")
+
+
+def differences(stored: object, asked: Mapping[str, Any]) -> str:
+    """What a folder says and what is asked now, for the first fields that differ; empty when none does."""
     before, now = dict(_leaves(stored)), dict(_leaves(json.loads(to_json(asked))))
     different = [key for key in (*now, *before) if before.get(key, _ABSENT) != now.get(key, _ABSENT)]
-    if different:
-        listed = "; ".join(
-            f"{key} is {_shown(before.get(key, _ABSENT))} in the folder and {_shown(now.get(key, _ABSENT))} now"
-            for key in dict.fromkeys(different[:3])
-        )
-        raise RunError(f"{folder} holds another run: {listed}. Ask for the same run, or choose another folder")
+    return "; ".join(
+        f"{key} is {_shown(before.get(key, _ABSENT))} in the folder and {_shown(now.get(key, _ABSENT))} now"
+        for key in dict.fromkeys(different[:3])
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -276,7 +280,7 @@ class ScoreFile:
 
     def append(self, scores: StepScores) -> None:
         """Store the scores of a row."""
-        _append(self._file, scores_to_json(scores))
+        append_line(self._file, scores_to_json(scores))
 
 
 @contextlib.contextmanager
@@ -289,14 +293,14 @@ def open_scores(folder: Path, scorers: Mapping[str, Any]) -> Iterator[ScoreFile]
     Raises:
         RunError: another process is writing to the folder, or it cannot be written.
     """
-    with _locked(folder):
+    with locked(folder):
         manifest, fresh = read_manifest(folder), folder / NEW_SCORES
         if manifest.get("scoring") == scorers and fresh.exists():
             _keep_lines(fresh, bool)
         else:
             old = folder / SCORES
             same = manifest.get("scored") == scorers and old.exists()
-            write_whole(fresh, b"".join(line + b"\n" for line in _whole_lines(old)) if same else b"")
+            write_whole(fresh, b"".join(line + b"\n" for line in whole_lines(old)) if same else b"")
             write_json(folder / MANIFEST, {**manifest, "scoring": scorers})
         yield ScoreFile(folder)
         done = {key: value for key, value in read_manifest(folder).items() if key != "scoring"}
@@ -310,7 +314,7 @@ def replace_rows(folder: Path, rows: Mapping[Key, Row], note: Manifest) -> None:
     Raises:
         RunError: `rows` are not the rows of this run, or another process is writing to it.
     """
-    with _locked(folder):
+    with locked(folder):
         manifest, stored = read_manifest(folder), read_rows(folder)
         if {row.key for row in stored} != rows.keys():
             raise RunError(f"{folder}: its rows have changed meanwhile; grade it again when nothing writes to it")
@@ -423,7 +427,7 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _append(file: Path, line: bytes) -> None:
+def append_line(file: Path, line: bytes) -> None:
     """One write call, so that an interrupt finds the whole line in the file or none of it."""
     no_links = getattr(os, "O_NOFOLLOW", 0)  # a folder from elsewhere may hold some
     try:
@@ -442,11 +446,11 @@ def _append(file: Path, line: bytes) -> None:
 
 
 def _records(file: Path, read: Callable[[bytes, str], Record]) -> list[Record]:
-    lines = _whole_lines(file)
+    lines = whole_lines(file)
     return [read(line, f"{file}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _whole_lines(file: Path) -> Sequence[bytes]:
+def whole_lines(file: Path) -> Sequence[bytes]:
     """Lines that were written to their end."""
     return _content(file).split(b"\n")[:-1] if file.exists() else []
 
@@ -479,13 +483,13 @@ def _drop_unfinished(folder: Path) -> None:
 
 def _keep_lines(file: Path, stays: Callable[[bytes], bool]) -> None:
     """Leave the whole lines that may stay; a file without any other is not touched."""
-    kept = b"".join(line + b"\n" for line in _whole_lines(file) if line.strip() and stays(line))
+    kept = b"".join(line + b"\n" for line in whole_lines(file) if line.strip() and stays(line))
     if kept != _content(file):
         write_whole(file, kept)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from writing to the folder, where the system has file locks."""
     try:
         import fcntl
@@ -497,7 +501,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunError(f"{folder}: another process is writing to this run; wait for it or stop it") from error
+            raise RunError(f"{folder}: another process is writing to it; wait for that or stop it") from error
         except OSError:  # a file system without locks
             pass
         yield

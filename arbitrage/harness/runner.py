@@ -14,7 +14,7 @@ from arbitrage.harness import environment
 from arbitrage.harness.comparison import Comparison, load_comparison
 from arbitrage.harness.plan import DatasetLike, Strategies, make_manifest, make_plan
 from arbitrage.harness.progress import Progress, choose_progress
-from arbitrage.harness.request import stored_request
+from arbitrage.harness.request import settled_options, stored_request
 from arbitrage.harness.results import BenchmarkResult
 from arbitrage.harness.run_folder import check_folder, open_run
 from arbitrage.harness.sitting import BenchmarkInterrupted, Instruments, Sitting
@@ -136,7 +136,7 @@ def run_comparison(
         answer_stop: end a solution with the step that completes a boxed answer.
         progress: False for silence, None for a bar or lines as the terminal allows, or an object of your own.
         instruments: clock, grader and observers.
-        model_options: passed to `load_models`: `draft`, `target`, `prm`, `router`, `threads`, `dtype`, ….
+        model_options: passed to `load_models`: `draft`, `target`, `prm`, `router`, `threads` (or "auto"), `dtype`, ….
 
     Returns:
         Results by label, the baseline first. A strategy that raises on a problem gives an error row, not an error.
@@ -174,7 +174,7 @@ def run_comparison(
         baseline=baseline,
         settings=settings,
         overrides=overrides,
-        model_options=model_options,
+        model_options=settled_options(Path(out), model_options) if out is not None else model_options,
     )
     manifest = make_manifest(
         plan,

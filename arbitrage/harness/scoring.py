@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from arbitrage.errors import ContextOverflowError, RunError
 from arbitrage.harness.comparison import Comparison, load_comparison
-from arbitrage.harness.request import safe_options
+from arbitrage.harness.request import safe_options, settled_options
 from arbitrage.harness.rows import Row, StepScores
 from arbitrage.harness.run_folder import PROBLEMS, open_scores, read_manifest, to_json
 from arbitrage.interfaces import Models, StepScorer
@@ -103,7 +103,9 @@ def _models_of(folder: Path) -> Models:
     if not can_score(folder):
         raise RunError(f"{folder}: the run names neither a PRM nor a router; name one with --prm or --router")
     asked = read_manifest(folder)["request"]
-    return load_models(asked["backend"], roles=_SCORING, **safe_options(asked["model_options"]))
+    return load_models(
+        asked["backend"], roles=_SCORING, **settled_options(folder, safe_options(asked["model_options"]))
+    )
 
 
 def _scores(row: Row, statement: str, scorers: Mapping[Role, StepScorer], old: StepScores | None) -> StepScores:

@@ -120,6 +120,9 @@ class Sitting:
         asked = ([job for job in stretch if job.key not in self._rows] for stretch in self._plan.stretches())
         missing = [stretch for stretch in asked if stretch]
         self._progress.start(sum(map(len, missing)) + len(self._rows), list(self._rows.values()))
+        for choice in self._manifest.get("threads", ()):
+            tried = ", ".join(choice["seconds"])
+            self._progress.note(f"{choice['name']} runs on {choice['threads']} CPU thread(s), of {tried} measured")
         for warning in self._manifest["sessions"][-1]["warnings"]:
             self._progress.note(warning)
         if not missing:

@@ -18,12 +18,15 @@ from arbitrage.interfaces import Capability, Models, Stop, StopReason, Strategy,
 from arbitrage.requirements import shares_tokenizer
 from arbitrage.seeding import step_rng
 from arbitrage.strategies.ahead import Ahead
+from arbitrage.strategies.catch_up import CatchUp
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
 from arbitrage.strategies.writer import LanguageRole, StepWriter
 from arbitrage.types import Author, EndReason, Generation, Problem, Role, StepRecord
 
 _EMPTY_STEPS_BEFORE_TARGET = 2
-_EMPTY_STEPS_BEFORE_END = 3
+EMPTY_STEPS_BEFORE_END = 3
+"""So many empty steps in a row end a solution as stalled."""
+_SWITCHES = ("reuse", "pipeline", "catch_up")
 
 
 class StepStrategy(Strategy):
@@ -36,10 +39,13 @@ class StepStrategy(Strategy):
     target itself speculates with a draft and samples, the law stays and the text may be another."""
     pipeline: bool = False
     """Whether the draft goes on writing while a step is judged. Changes no text."""
+    catch_up: bool = False
+    """Whether the target reads accepted steps while the draft writes, instead of when it is next asked. Changes no
+    text."""
 
-    def __init__(self, reuse: bool = True, pipeline: bool = False) -> None:
+    def __init__(self, reuse: bool = True, pipeline: bool = False, catch_up: bool = False) -> None:
         """A strategy with parameters of its own hands these on; one that never calls this keeps the defaults."""
-        self.reuse, self.pipeline = reuse, pipeline
+        self.reuse, self.pipeline, self.catch_up = reuse, pipeline, catch_up
 
     @abstractmethod
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:
@@ -49,16 +55,12 @@ class StepStrategy(Strategy):
     def solve(self, problem: Problem, models: Models, rng: np.random.Generator) -> Generation:
         """Run the step loop under this strategy's policy."""
         policy = self.policy(problem, models, rng)
-        switches = {"reuse": self.reuse, "pipeline": self.pipeline}
+        switches = {name: getattr(self, name) for name in _SWITCHES}
         return write_steps(problem, models, rng, policy, Role.DRAFT, Role.TARGET, **switches)
 
     def switches(self) -> dict[str, object]:
         """Parameters of this class that are not at their defaults, for `describe`."""
-        return {
-            name: getattr(self, name)
-            for name in ("reuse", "pipeline")
-            if getattr(self, name) != getattr(StepStrategy, name)
-        }
+        return {name: getattr(self, name) for name in _SWITCHES if getattr(self, name) != getattr(StepStrategy, name)}
 
     def labelled(self, *parts: str) -> str:
         """The name with `parts` and whatever is switched, for `label`."""
@@ -76,6 +78,7 @@ def write_steps(
     *,
     reuse: bool = True,
     pipeline: bool = False,
+    catch_up: bool = False,
 ) -> Generation:
     """Solve `problem` step by step.
 
@@ -89,12 +92,16 @@ def write_steps(
         reuse: whether the fallback is given the writer's step as a proposal, if they share a tokenizer.
         pipeline: whether the writer goes on, in a thread of its own, while the policy decides. Where the policy
             escalates, that was in vain. Seconds inside models then overlap, and may exceed the wall clock together.
+        catch_up: whether the fallback reads the prompt and each accepted step, in a thread of its own, while the writer
+            goes on. Where it is never asked again, that was in vain. Seconds overlap here too.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(policy))
         loop = _Loop(problem, models, rng, policy, writer, fallback, stack, reuse)
         if pipeline and fallback is not None:
             loop.pipeline(stack)
+        if catch_up:
+            loop.catch_up(stack)
         return loop.run()
 
 
@@ -134,11 +141,19 @@ class _Loop:
         self.executor: Executor | None = None
         self.ahead: Ahead | None = None
         """The writer's next step, on the assumption that the newest one is accepted."""
+        self.behind: CatchUp | None = None
+        """The fallback, reading what is committed."""
 
     def pipeline(self, stack: ExitStack) -> None:
         """Write ahead from now on, until `stack` is closed."""
         self.executor = stack.enter_context(ThreadPoolExecutor(1))
         stack.callback(self._drop_ahead)
+
+    def catch_up(self, stack: ExitStack) -> None:
+        """Have the fallback read in the background from now on, the prompt first, until `stack` is closed."""
+        if self.fallback is not None:
+            self.behind = CatchUp(stack.enter_context(ThreadPoolExecutor(1)), self.fallback.session)
+            self.behind.start()
 
     def run(self) -> Generation:
         while (reason := self._step()) is None:
@@ -171,6 +186,7 @@ class _Loop:
         def write_target(sample: int) -> WrittenStep:
             if sample not in samples:
                 assert self.fallback is not None
+                self._free_fallback()
                 stream = self._stream(index, Role.TARGET, sample)
                 proposal = drafted.ids if drafted is not None and self.reuse else ()
                 samples[sample] = self.fallback.write(stop, self.settings, stream, proposal)
@@ -183,7 +199,8 @@ class _Loop:
         else:
             drafted = self._draft(index, stop)
             self._write_ahead(index, drafted)
-            decision = self.policy.decide(StepContext(self.problem, index, drafted, self.rng, write_target))
+            context = StepContext(self.problem, index, drafted, self.rng, write_target, self.writer.prefix)
+            decision = self.policy.decide(context)
             if not decision.accept:
                 self._drop_ahead()
         if decision.accept and drafted is not None:
@@ -220,7 +237,10 @@ class _Loop:
         self.steps.append(record)
         if self.settings.on_step is not None:
             self.settings.on_step(self.problem, record)
-        return self._end(step, self._left(), self.empty, len(self.steps)) if fits else EndReason.MAX_TOKENS
+        reason = self._end(step, self._left(), self.empty, len(self.steps)) if fits else EndReason.MAX_TOKENS
+        if self.behind is not None and reason is None and step is drafted:
+            self.behind.start()
+        return reason
 
     def _draft(self, index: int, stop: Stop) -> WrittenStep:
         """The writer's version of the step: what it wrote ahead, if it was told the same then."""
@@ -266,6 +286,7 @@ class _Loop:
 
     def _commit(self, step: WrittenStep, author: Author) -> bool:
         """Take `step` into every session; false when the re-encoded text does not fit into one of them."""
+        self._free_fallback()
         if self.shared:
             for one in self.writers:
                 one.commit(step.ids, self._runs_ahead(one))
@@ -279,6 +300,11 @@ class _Loop:
             fits &= len(ids) <= one.room
             one.commit(ids[: one.room], self._runs_ahead(one))
         return fits
+
+    def _free_fallback(self) -> None:
+        """Wait until nobody else works on the fallback's session."""
+        if self.behind is not None:
+            self.behind.finish()
 
     def _runs_ahead(self, writer: StepWriter) -> bool:
         return writer is self.writer and self.ahead is not None
@@ -308,7 +334,7 @@ class _Loop:
             return EndReason.ANSWER
         if left < 1:
             return EndReason.MAX_TOKENS
-        if empty >= _EMPTY_STEPS_BEFORE_END:
+        if empty >= EMPTY_STEPS_BEFORE_END:
             return EndReason.STALLED
         if steps >= self.settings.max_steps:
             return EndReason.MAX_STEPS

@@ -26,9 +26,9 @@ class _BetterOfTwo(Policy):
         s_d = self._score(drafted, "draft")
         targets = [context.target_step(k).text for k in range(self._samples)]
         # The very same text has the very same reward.
-        s_t = fmean(s_d if step == drafted else self._score(step, "target") for step in targets)
-        advantage = s_t - s_d
-        return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=s_t)
+        rewards = [s_d if step == drafted else self._score(step, "target") for step in targets]
+        advantage = fmean(s_t - s_d for s_t in rewards)  # exactly 0 for equal rewards; their mean may be rounded
+        return Decision(advantage <= self._threshold, score=advantage, draft_reward=s_d, target_reward=fmean(rewards))
 
     def _score(self, step: str, author: Author) -> float:
         self._candidate = step, author
@@ -55,7 +55,14 @@ class ArbitrageOracle(StepStrategy):
     name = "arbitrage-oracle"
     requires = StepStrategy.requires | {Role.PRM}
 
-    def __init__(self, threshold: float = 0.0, samples: int = 1, reuse: bool = True, pipeline: bool = False) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.0,
+        samples: int = 1,
+        reuse: bool = True,
+        pipeline: bool = False,
+        catch_up: bool = False,
+    ) -> None:
         """Set the bound.
 
         Args:
@@ -64,8 +71,9 @@ class ArbitrageOracle(StepStrategy):
                 write the same step every time, so there one is drawn.
             reuse: whether the target first checks how far the draft's step agrees with its own.
             pipeline: whether the draft goes on writing while a step is judged.
+            catch_up: whether the target reads accepted steps while the draft writes.
         """
-        super().__init__(reuse, pipeline)
+        super().__init__(reuse, pipeline, catch_up)
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
         self.threshold, self.samples = threshold, samples

@@ -51,6 +51,7 @@ class StepContext:
         drafted: WrittenStep,
         rng: np.random.Generator,
         write_target: Callable[[int], WrittenStep],
+        read_prefix: Callable[[], tuple[int, ...]],
     ) -> None:
         self.problem = problem
         self.index = index
@@ -58,6 +59,12 @@ class StepContext:
         self.drafted = drafted
         self._rng = rng
         self._write_target = write_target
+        self._read_prefix = read_prefix
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Prompt and committed steps as token ids, as the draft read them."""
+        return self._read_prefix()
 
     def rng(self, role: Role) -> np.random.Generator:
         """Randomness of this step for `role`."""

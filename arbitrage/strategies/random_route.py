@@ -29,15 +29,16 @@ class RandomRoute(StepStrategy):
 
     name = "random-route"
 
-    def __init__(self, rate: float = 0.3, reuse: bool = True, pipeline: bool = False) -> None:
+    def __init__(self, rate: float = 0.3, reuse: bool = True, pipeline: bool = False, catch_up: bool = False) -> None:
         """Choose how often to escalate.
 
         Args:
             rate: share of steps to escalate, in [0, 1].
             reuse: whether the target, on escalation, first checks how far the draft's step agrees with its own.
             pipeline: whether the draft goes on writing while a step is judged.
+            catch_up: whether the target reads accepted steps while the draft writes.
         """
-        super().__init__(reuse, pipeline)
+        super().__init__(reuse, pipeline, catch_up)
         self.rate = check_rate(rate)
 
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:

@@ -25,7 +25,12 @@ class RSD(StepStrategy):
     requires = StepStrategy.requires | {Role.PRM}
 
     def __init__(
-        self, threshold: float | None = None, rate: float | None = None, reuse: bool = True, pipeline: bool = False
+        self,
+        threshold: float | None = None,
+        rate: float | None = None,
+        reuse: bool = True,
+        pipeline: bool = False,
+        catch_up: bool = False,
     ) -> None:
         """Choose when to escalate.
 
@@ -34,8 +39,9 @@ class RSD(StepStrategy):
             rate: instead of a threshold, the share of steps to escalate, by the PRM's calibration table.
             reuse: whether the target, on escalation, first checks how far the draft's step agrees with its own.
             pipeline: whether the draft goes on writing while a step is judged.
+            catch_up: whether the target reads accepted steps while the draft writes.
         """
-        super().__init__(reuse, pipeline)
+        super().__init__(reuse, pipeline, catch_up)
         self.cutoff = Cutoff(threshold, rate, DEFAULT_THRESHOLD)
 
     def policy(self, problem: Problem, models: Models, rng: np.random.Generator) -> Policy:

@@ -95,6 +95,10 @@ class SpeculativeSession(Session):
         """See `Session.extend`; proposers catch up when they are next asked."""
         return self._session.extend(ids, logits)
 
+    def catch_up(self) -> None:
+        """See `Session.catch_up`; the target alone."""
+        self._session.catch_up()
+
     def rewind(self, length: int) -> None:
         """See `Session.rewind`."""
         self._session.rewind(length)

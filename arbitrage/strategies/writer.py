@@ -40,6 +40,10 @@ class StepWriter:
         """Tokens that fit after the committed ones."""
         return self.model.context_length - self.base
 
+    def prefix(self) -> tuple[int, ...]:
+        """Prompt and committed steps."""
+        return tuple(self.session.ids[: self.base])
+
     def write(
         self, stop: Stop, settings: Settings, rng: np.random.Generator, proposal: Sequence[int] = ()
     ) -> WrittenStep:

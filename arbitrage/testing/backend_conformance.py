@@ -107,6 +107,22 @@ class BackendConformance:
         with model.open(ids) as session:
             self._same(rows, self._rows(session, (), 3))
 
+    def test_catching_up_changes_no_output(self, model: LanguageModel) -> None:
+        """What is encoded ahead of time is read once, and gives the same rows as what is not."""
+        self._need(model, Capability.LOGITS)
+        ids = self._ids(model, 20)
+        with model.open(ids[:8]) as session:
+            expected = self._rows(session, ids[8:], 1)
+        with model.open(ids[:8]) as session:
+            session.catch_up()
+            session.extend(ids[8:])
+            session.catch_up()
+            session.catch_up()
+            assert list(session.ids) == ids
+            assert session.usage.tokens in (0, 20), "either all that waits is encoded, or the model cannot do it"
+            self._same(self._rows(session, (), 1), expected)
+            assert session.usage.repeated == session.usage.dropped == 0
+
     def test_rewind_is_exact(self, model: LanguageModel) -> None:
         """Thirty random walks of extend and rewind end with the logits of a fresh session."""
         self._need(model, Capability.LOGITS, Capability.REWIND)

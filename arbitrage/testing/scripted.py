@@ -130,13 +130,21 @@ class ScriptedSession(LogitsSession):
             return None
         start = len(self._ids) - logits
         self._encoded = min(self._encoded, start)
+        self._encode()
         codec = self.model.codec
-        self._script.calls.append(("forward", codec.decode(self._ids[self._encoded :])))
+        texts = (codec.decode(self._ids[self._prompt : start + k + 1]) for k in range(logits))
+        return np.stack([self._script.row(text) for text in texts])
+
+    def catch_up(self) -> None:
+        """See `Session.catch_up`."""
+        if self._encoded < len(self._ids):
+            self._encode()
+
+    def _encode(self) -> None:
+        self._script.calls.append(("forward", self.model.codec.decode(self._ids[self._encoded :])))
         self.usage.calls += 1
         self.usage.tokens += len(self._ids) - self._encoded
         self._encoded = len(self._ids)
-        texts = (codec.decode(self._ids[self._prompt : start + k + 1]) for k in range(logits))
-        return np.stack([self._script.row(text) for text in texts])
 
     def rewind(self, length: int) -> None:
         """See `Session.rewind`."""

@@ -94,6 +94,8 @@ def test_the_file_in_a_run_folder_makes_the_same_run_again(tmp_path: Path, probl
         ("limit: 0", "limit cannot be 0"),
         ("strategy: {mine: 3}", "strategy"),
         ("dtype: int8", "dtype cannot be 'int8'"),
+        ("threads: many", "cannot be 'many'"),
+        ("threads: 0", "threads.* cannot be 0"),
         ("- a\n- b", "consists of keys and values"),
         ("a: [", "cannot be read: while parsing"),
         ("x: !!python/object/apply:os.system ['true']", "could not determine a constructor"),

@@ -62,7 +62,12 @@ MAKERS = {
     "oracle": lambda **switches: ArbitrageOracle(**switches),
     "random": lambda **switches: RandomRoute(rate=0.5, **switches),
 }
-SWITCHES = [{"reuse": False}, {"pipeline": True}, {"reuse": False, "pipeline": True}]
+SWITCHES = [
+    {"reuse": False},
+    {"pipeline": True},
+    {"catch_up": True},
+    {"reuse": False, "pipeline": True, "catch_up": True},
+]
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
@@ -102,19 +107,19 @@ def test_switches_change_no_row_of_the_bundled_models(backend):
 
 def test_switches_are_named_where_they_are_not_at_their_defaults():
     """A run can hold both ways of one strategy; what was always there keeps its name."""
-    specs = "arbitrage-router,arbitrage-router:reuse=false,rsd:pipeline=true,random-route:reuse=false+pipeline=true"
-    made = parse_strategies(specs, registry())
+    all_three = "random-route:reuse=false+pipeline=true+catch_up=true"
+    made = parse_strategies(f"arbitrage-router,arbitrage-router:reuse=false,rsd:pipeline=true,{all_three}", registry())
     assert [one.label for one in made] == [
         "arbitrage-router (τ=0.5)",
         "arbitrage-router (τ=0.5, reuse=false)",
         "rsd (τ=0.7, pipeline=true)",
-        "random-route (rate=0.3, reuse=false, pipeline=true)",
+        "random-route (rate=0.3, reuse=false, pipeline=true, catch_up=true)",
     ]
-    assert [set(one.describe()) & {"reuse", "pipeline"} for one in made] == [
+    assert [set(one.describe()) & {"reuse", "pipeline", "catch_up"} for one in made] == [
         set(),
         {"reuse"},
         {"pipeline"},
-        {"reuse", "pipeline"},
+        {"reuse", "pipeline", "catch_up"},
     ]
     assert ArbitrageOracle(reuse=False).label == "arbitrage-oracle (reuse=false)"
 
@@ -336,6 +341,6 @@ def test_a_rejected_step_is_checked_also_where_the_target_drafts_by_itself():
 
 
 def test_requirements_stay():
-    """Neither switch needs a model more."""
-    assert ArbitrageRouter(reuse=False, pipeline=True).requires == ArbitrageRouter.requires
+    """No switch needs a model more."""
+    assert ArbitrageRouter(reuse=False, pipeline=True, catch_up=True).requires == ArbitrageRouter.requires
     assert Role.PRM not in ArbitrageRouter.requires

@@ -11,7 +11,6 @@ except ImportError as error:
     raise MissingExtraError.of("the gguf backend", "llama-cpp-python and gguf", "gguf") from error
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ from arbitrage.backends.gguf.engine import EngineOptions, Weights, system_info
 from arbitrage.backends.gguf.header import Header, read_header
 from arbitrage.backends.gguf.model import GGUFLanguageModel
 from arbitrage.backends.gguf.probe import check_loads
+from arbitrage.cpu import available_cores
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts, StepScorer
 from arbitrage.types import Role
@@ -96,7 +96,7 @@ class GGUFBackend(Backend):
         weights = Weights(path, gpu_layers, main_gpu)
         codec = GGUFCodec(weights, header.chat_template, path.name)
         context = how.context or min(weights.trained_context, _MOST_CONTEXT)
-        threads = how.threads or min(_cores(), _MOST_THREADS)
+        threads = how.threads or min(available_cores(), _MOST_THREADS)
         # Full-precision weights promise full-precision results.
         cache_f32 = header.types[:1] == ("F32",)
         engine = EngineOptions(context, how.sessions, threads, cache_f32, gpu_layers, main_gpu)
@@ -116,11 +116,6 @@ class GGUFBackend(Backend):
         if role in (Role.PRM, Role.ROUTER):
             return str(bundled_path(role.value))
         return str(bundled_gguf(role.value, variant or "q8_0"))
-
-
-def _cores() -> int:
-    """Cores that this process may use; systems that cannot tell count them all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _locate(source: str) -> tuple[Path, str | None]:

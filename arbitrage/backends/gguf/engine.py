@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import llama_cpp
@@ -116,6 +116,13 @@ class Pool:
             self._contexts.append(context)
             return SequenceCache(context, context.free.pop())
 
+    def use_threads(self, count: int) -> None:
+        """Decode with `count` threads from now on."""
+        with self._lock:
+            self._options = replace(self._options, threads=count)
+            for context in self._contexts:
+                context.use_threads(count)
+
 
 class SequenceCache:
     """One sequence of one context; a `KVCache`."""
@@ -210,6 +217,11 @@ class Context:
             Shape (keep, vocabulary).
         """
         return self._together(_Request(sequence, start, ids, keep))
+
+    def use_threads(self, count: int) -> None:
+        """Decode with `count` threads from now on."""
+        with self._together.turn:
+            llama_cpp.llama_set_n_threads(self._pointer, count, count)
 
     def forget(self, sequence: int, length: int) -> None:
         """Remove positions from `length` on."""

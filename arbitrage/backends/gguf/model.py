@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import final
+
 from arbitrage.backends.cached import CachedLanguageModel
 from arbitrage.backends.gguf.codec import GGUFCodec
 from arbitrage.backends.gguf.engine import EngineOptions, Pool, SequenceCache, Weights
+from arbitrage.cpu import CpuThreads
 from arbitrage.interfaces import INSTRUCTION, Capability
 
 
@@ -25,7 +28,24 @@ class GGUFLanguageModel(CachedLanguageModel):
         if not weights.rewinds:
             self.capabilities = self.capabilities - {Capability.REWIND}
         self._pool = Pool(weights, options, name)
+        if options.gpu_layers == 0:
+            self.cpu_threads = _OwnThreads(self)
 
     def new_cache(self) -> SequenceCache:
         """See `CachedLanguageModel.new_cache`."""
         return self._pool.cache()
+
+    def use_threads(self, count: int) -> None:
+        """Run on `count` CPU threads from now on."""
+        self._pool.use_threads(count)
+        self.add_facts(threads=count)
+
+
+@final
+class _OwnThreads(CpuThreads):
+    def __init__(self, model: GGUFLanguageModel) -> None:
+        self.name, self._model = model.name, model
+
+    def use(self, count: int) -> None:
+        """See `CpuThreads.use`."""
+        self._model.use_threads(count)

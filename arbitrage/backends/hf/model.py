@@ -7,6 +7,7 @@ from typing import Any
 from arbitrage.backends.cached import CachedLanguageModel, KVCache
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
+from arbitrage.backends.hf.threads import threads_on
 from arbitrage.interfaces import INSTRUCTION
 
 
@@ -24,6 +25,7 @@ class HFLanguageModel(CachedLanguageModel):
     ) -> None:
         """Wrap `module`, a transformers causal language model in evaluation mode; the rest as in the base class."""
         self.network = Network(module, name, lean)
+        self.cpu_threads = threads_on(self.network.device)
         facts = {**(facts or {}), "forward": self.network.forward_kind}
         super().__init__(name, codec, self.network.context_length, instruction, facts)
 

@@ -16,6 +16,7 @@ from arbitrage.backends.cached import CachedSequence
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
 from arbitrage.backends.hf.readout import RowReadout, TwoLabels
+from arbitrage.backends.hf.threads import threads_on
 from arbitrage.decoding import common_prefix
 from arbitrage.errors import ContextOverflowError
 from arbitrage.interfaces import ScoreSession, StepScorer, Usage
@@ -79,6 +80,7 @@ class HFStepScorer(StepScorer):
         self.thresholds = dict(stream.thresholds)
         self.encoder = StreamEncoder(codec, stream)
         self.network = Network(module, name, lean)
+        self.cpu_threads = threads_on(self.network.device)
         self._facts = {**(facts or {}), "forward": self.network.forward_kind}
 
     def open(self, problem: str) -> HFScoreSession:

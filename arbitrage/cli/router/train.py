@@ -96,7 +96,7 @@ def train(
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, about a third more time.")
     ] = False,
-    threads: options.Threads = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="CPU threads. Default: as torch likes.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the initial model.")
     ] = False,

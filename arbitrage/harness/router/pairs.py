@@ -83,8 +83,8 @@ class StepPair:
 
     @property
     def advantage(self) -> float:
-        """Δ = s_t − s_d."""
-        return self.target_reward - self.draft_reward
+        """Δ = s_t − s_d: the mean of the samples' differences, so that equal rewards give 0 exactly."""
+        return fmean(reward - self.draft_reward for reward in self.target_rewards)
 
     @property
     def label(self) -> bool:

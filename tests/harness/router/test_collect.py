@@ -1,0 +1,236 @@
+"""A collection on disk: the same pairs however often it is stopped and however many problems are solved at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from arbitrage.errors import RunError
+from arbitrage.harness.router import store as store_module
+from arbitrage.harness.router.collect import collect_pairs
+from arbitrage.harness.router.pairs import PairsError, finished_problems, read_manifest, read_pairs, shards
+from arbitrage.harness.router.recording import record
+from arbitrage.harness.router.roll_in import parse_roll_in
+from arbitrage.interfaces import Models, Settings
+from arbitrage.sampling import Sampling
+from arbitrage.seeding import problem_rng
+from arbitrage.strategies import DraftOnly
+from arbitrage.testing import ScriptedModel, ScriptedScorer
+from arbitrage.types import Problem
+from tests.table_model import TableModel
+
+PROBLEMS = tuple(Problem(f"p{i}", f"What is {i} + 1?", (str(i + 1),)) for i in range(7))
+
+
+def models(**settings):
+    """Random but fixed models that sample: every pair hangs on its own seed."""
+    prm = ScriptedScorer(lambda step, author: len(step) % 5 / 5)
+    asked = Settings(**{"max_tokens": 80, "sampling": Sampling(0.9), **settings})
+    return Models(TableModel(2), TableModel(22), prm, settings=asked)
+
+
+def collect(folder, made=None, **more):
+    return collect_pairs(folder, made or models(), dataset=PROBLEMS, decontaminate=(), **more)
+
+
+def stored(folder):
+    """Pairs in an order that does not depend on when their problems were finished."""
+    return sorted(read_pairs(folder), key=lambda pair: (pair.problem_id, pair.index))
+
+
+def lines(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """All pairs, made in one go."""
+    folder = tmp_path_factory.mktemp("pairs") / "whole"
+    assert collect(folder, samples=2).problems == 7
+    return stored(folder)
+
+
+def test_four_at_once_make_the_pairs_of_one_at_a_time(tmp_path, whole):
+    """Sampled, so that a stream that hung on the order of problems would show."""
+    collection = collect(tmp_path / "p", samples=2, concurrency=4)
+    assert stored(tmp_path / "p") == whole
+    assert collection.statistics.everything.steps == len(whole) > 20
+    assert {line["id"] for line in lines(tmp_path / "p" / "finished.jsonl")} == {p.id for p in PROBLEMS}
+
+
+def test_randomness_comes_from_the_seed_and_the_problem(tmp_path):
+    """What is stored is what each problem's own stream gives, wherever it stands in the data set."""
+    collect(tmp_path, samples=2, seed=3)
+    alone = [record(problem, models(), problem_rng(3, problem.id), parse_roll_in("oracle"), 2) for problem in PROBLEMS]
+    assert stored(tmp_path) == [fork.pair for recording in alone for fork in recording.forks]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_an_interrupted_collection_loses_nothing_and_goes_on(tmp_path, whole, concurrency):
+    """Ctrl-C after three problems: they are stored; the same call makes the others, and no problem twice."""
+    folder, told = tmp_path / "p", []
+
+    def stop(standing):
+        told.append(standing)
+        if standing.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(folder, samples=2, concurrency=concurrency, progress=stop)
+    before = finished_problems(folder)
+    assert len(before) >= 3
+    solved = []
+    made = models(on_step=lambda problem, step: solved.append(problem.id))
+    collection = collect(folder, made, samples=2, concurrency=concurrency)
+    assert set(solved) == {p.id for p in PROBLEMS} - before
+    assert stored(folder) == whole
+    assert (collection.problems, collection.failed) == (7, {})
+    assert len(read_manifest(folder)["sessions"]) == 2
+
+
+def test_a_killed_collection_loses_what_waits_and_nothing_else(tmp_path, whole, monkeypatch):
+    """A process that dies stores nothing any more: neither the shard that waits, nor the line behind a shard."""
+    monkeypatch.setattr(store_module, "MOST_PROBLEMS", 2)
+    folder = tmp_path / "p"
+    flushes = []
+    flush, append = store_module.Store.flush, store_module.append_line
+
+    def dying(self):
+        flushes.append(1)
+        if len(flushes) <= 2:
+            flush(self)
+
+    def append_once(file, line):
+        if len(flushes) == 1:
+            append(file, line)
+
+    with monkeypatch.context() as death:
+        death.setattr(store_module.Store, "flush", dying)
+        death.setattr(store_module, "append_line", append_once)
+        collect(folder, samples=2)
+    assert len(shards(folder)) == 2
+    assert len(lines(folder / "finished.jsonl")) == 2
+    assert collect(folder, samples=2).problems == 7
+    assert stored(folder) == whole
+
+
+def test_a_failed_problem_is_noted_and_tried_again(tmp_path, whole):
+    """The others are stored; its reason is in the folder until it succeeds."""
+    folder = tmp_path / "p"
+
+    def break_at(problem, step):
+        if problem.id == "p4":
+            raise RuntimeError("out of memory")
+
+    collection = collect(folder, models(on_step=break_at), samples=2, concurrency=2)
+    assert collection.failed == {"p4": "RuntimeError: out of memory"}
+    assert lines(folder / "failed.jsonl") == [{"id": "p4", "reason": "RuntimeError: out of memory"}]
+    assert finished_problems(folder) == {p.id for p in PROBLEMS} - {"p4"}
+    assert collect(folder, samples=2).failed == {}
+    assert lines(folder / "failed.jsonl") == []
+    assert stored(folder) == whole
+
+
+def test_a_solution_without_pairs_is_finished_too(tmp_path):
+    """Nothing is solved again, and reading says that there are no pairs."""
+    empty = Models(ScriptedModel(["a"]), ScriptedModel(["b"]), ScriptedScorer({}))
+    folder = tmp_path / "p"
+    problem = Problem("p", "1?", ("1",))
+    with store_module.open_store(folder, {"identity": {}, "sessions": []}) as store:
+        store.add(problem, [], generation_of(empty, problem))
+    with store_module.open_store(folder, {"identity": {}, "sessions": []}) as store:
+        assert store.finished == {"p"}
+    assert (lines(folder / "finished.jsonl")[0]["pairs"], shards(folder)) == (0, [])
+
+
+def generation_of(made, problem):
+    return DraftOnly().solve(problem, made, problem_rng(0, problem.id))
+
+
+def test_more_problems_may_be_asked_for_later(tmp_path, whole):
+    """The number of problems is no part of how a pair is made."""
+    collect(tmp_path, limit=2, samples=2)
+    assert collect(tmp_path, samples=2).problems == 7
+    assert stored(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"samples": 3}, "samples is 1 in the folder and 3 now"),
+        ({"seed": 1}, "seed is 0"),
+        ({"roll_in": "draft"}, "roll_in.name is 'oracle'"),
+        ({"max_tokens": 41}, "settings.max_tokens is 80"),
+        ({"outcomes": 1}, "outcomes"),
+    ],
+)
+def test_pairs_of_two_kinds_do_not_go_into_one_folder(tmp_path, change, named):
+    """The message says what differs; nothing is changed."""
+    collect(tmp_path, limit=1)
+    before = stored(tmp_path)
+    with pytest.raises(PairsError, match=named):
+        collect(tmp_path, **change)
+    assert stored(tmp_path) == before
+
+
+def test_another_problem_under_a_finished_id_is_noticed(tmp_path):
+    """Two data sets of one name: statements are compared, not ids."""
+    collect(tmp_path, limit=2)
+    with pytest.raises(PairsError, match="another problem with id 'p1'"):
+        collect_pairs(tmp_path, models(), dataset=[PROBLEMS[0], Problem("p1", "What is 5?", ("5",))], decontaminate=())
+
+
+def test_bad_requests_are_refused_before_anything_is_written(tmp_path):
+    """Greedy samples, folders with other things in them, numbers out of range."""
+    greedy = models(sampling=Sampling())
+    for wrong in ({"samples": 2}, {"outcomes": 2}):
+        with pytest.raises(PairsError, match="greedy models write the same text 2 times"):
+            collect(tmp_path / "a", greedy, **wrong)
+    for wrong in ({"concurrency": 0}, {"samples": 0}, {"outcomes": -1}, {"seed": -1}, {"words": -1}):
+        with pytest.raises(ValueError, match=r"must|need"):
+            collect(tmp_path / "a", **wrong)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(PairsError, match=r"notes\.txt but no manifest"):
+        collect(tmp_path)
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path):
+    """The second one is told so."""
+    with store_module.open_store(tmp_path, {"identity": {}, "sessions": []}):  # noqa: SIM117
+        with pytest.raises(RunError, match="another process is writing"):
+            collect(tmp_path)
+
+
+def test_shards_hold_many_problems_and_wait_no_longer_than_they_may(tmp_path, monkeypatch):
+    """By number of problems, or by the clock; whole problems always."""
+    monkeypatch.setattr(store_module, "MOST_PROBLEMS", 3)
+    collect(tmp_path / "many")
+    assert len(shards(tmp_path / "many")) == 3
+    times = iter(range(0, 10_000, 50))
+    with store_module.open_store(
+        tmp_path / "late", {"identity": {}, "sessions": []}, clock=lambda: float(next(times))
+    ) as store:
+        monkeypatch.setattr(store_module, "LONGEST_WAIT_S", 100.0)
+        pair = stored(tmp_path / "many")[0]
+        generation = generation_of(models(), PROBLEMS[0])
+        store.add(PROBLEMS[0], [pair], generation)
+        assert shards(tmp_path / "late") == []
+        store.add(PROBLEMS[1], [pair], generation)
+        assert len(shards(tmp_path / "late")) == 1
+
+
+def test_progress_counts_problems_pairs_and_labels(tmp_path):
+    """From nothing to everything, told by the thread that called."""
+    told = []
+    collect(tmp_path, concurrency=3, progress=lambda s: told.append((s, threading.current_thread())))
+    assert {thread for _, thread in told} == {threading.main_thread()}
+    standings = [standing for standing, _ in told]
+    assert [s.done for s in standings] == list(range(8))
+    pairs = stored(tmp_path)
+    assert standings[-1].pairs == len(pairs)
+    assert standings[-1].positive == sum(pair.label for pair in pairs)
