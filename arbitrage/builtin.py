@@ -27,6 +27,12 @@ def register_backends(register: Register) -> None:
 
 
 @hookimpl
+def register_scorers(register: Register) -> None:
+    """Scorers that are no model format of a backend."""
+    register("http-prm", "arbitrage.backends.server:ServerPrm", "a PRM on a vLLM or SGLang server, by its URL")
+
+
+@hookimpl
 def register_datasets(register: Register) -> None:
     """Data sets by name; a path to a JSONL file works everywhere a name does."""
     where = "arbitrage.harness.datasets"

@@ -47,6 +47,10 @@ class ModelLoadError(ArbitrageError):
     """A model directory, hub id or file cannot be loaded, or is refused for safety."""
 
 
+class ServerError(ArbitrageError):
+    """A model's server cannot be reached, refuses, or answers nonsense."""
+
+
 class DatasetError(ArbitrageError):
     """A data set is absent, empty or malformed."""
 

@@ -259,7 +259,8 @@ def test_commands_in_the_pages_can_be_typed(line: str) -> None:
         parse_strategies(strategy, registry)
     for role in ("draft", "target", "prm", "router"):
         if isinstance(spec := values.get(role), str):
-            assert parse_spec(spec, "hf").backend in (*registry.names("backend"), BUNDLED)
+            scorers = registry.names("scorer") if role in ("prm", "router") else []
+            assert parse_spec(spec, "hf").backend in (*registry.names("backend"), *scorers, BUNDLED)
 
 
 def test_strategies_in_running_text_can_be_typed() -> None:

@@ -74,6 +74,8 @@ def load_models(
     router: str | StepScorer | None = None,
     settings: Settings | None = None,
     threads: int | str | Mapping[str, int] | None = None,
+    prm_family: str | None = None,
+    prm_separator: str | None = None,
     **options: object,
 ) -> Models:
     """Load the models of a run. A role without a spec takes the bundled model in `backend`'s format.
@@ -91,6 +93,8 @@ def load_models(
         settings: the run's settings.
         threads: CPU threads of each backend; None leaves the choice to it, 'auto' tries which are fastest (see
             `arbitrage.backends.threads`). A mapping gives roles their own; those that it leaves out are as with None.
+        prm_family: how the PRM reads and is read, e.g. 'skywork'; None leaves it to the checkpoint.
+        prm_separator: the text that ends each step for the PRM, in families that leave the choice.
         options: passed on to the backends that know them, e.g. `dtype`; None values are left out.
 
     Raises:
@@ -109,6 +113,8 @@ def load_models(
     if isinstance(threads, str) and threads != AUTO:
         raise ModelLoadError(f"threads is a number or {AUTO!r}, not {threads!r}")
     of_all = {key: value for key, value in options.items() if value is not None}
+    of_prm = {"family": prm_family, "separator": prm_separator}
+    of_prm = {key: value for key, value in of_prm.items() if value is not None}
     backends: dict[str, Backend] = {}
     loaded: dict[str, LanguageModel | StepScorer] = {}
     understood: set[str] = {"threads", "sessions"}  # backends that have nothing to set for them go without
@@ -125,8 +131,9 @@ def load_models(
             wanted = f"{BUNDLED}:{role.value}"
         spec = parse_spec(wanted, backend)
         name = _backend_of(spec, backend)
+        also = of_prm if role is Role.PRM else {}
         if role in _SCORERS and name in registry().names("scorer"):
-            loaded[role.value] = registry().scorer(name)(spec.source, device=spec.device, **kept)
+            loaded[role.value] = registry().scorer(name)(spec.source, device=spec.device, **kept, **also)
             understood |= kept.keys()
             continue
         if name not in backends:
@@ -135,7 +142,7 @@ def load_models(
         own = {key: value for key, value in kept.items() if used.options is None or key in used.options}
         understood |= own.keys()
         load = used.language_model if role in (Role.DRAFT, Role.TARGET) else used.scorer
-        loaded[role.value] = load(_source(spec, used), spec.device, **own)
+        loaded[role.value] = load(_source(spec, used), spec.device, **own, **also)
     if unknown := sorted(of_all.keys() - understood):
         known = sorted({key for used in backends.values() for key in used.options or ()})
         raise ModelLoadError(

@@ -41,6 +41,8 @@ def bench(
     draft: options.DraftSpec = None,
     target: options.TargetSpec = None,
     prm: options.PrmSpec = None,
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     router: options.RouterSpec = None,
     threads: options.Threads = None,
     dtype: options.DtypeName = None,

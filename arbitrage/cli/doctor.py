@@ -38,6 +38,7 @@ EXTRAS = {
     "router": ("datasets", "matplotlib", "peft", "pyarrow"),
     "gguf": ("llama-cpp-python", "gguf"),
     "gptq": ("gptqmodel", "optimum"),
+    "server": ("urllib3",),
 }
 """Packages that each extra brings; the same as in pyproject.toml (a test compares them)."""
 

@@ -41,6 +41,20 @@ BackendName = Annotated[
 DraftSpec = Annotated[str | None, typer.Option("--draft", help="Draft model: " + _SPEC.format("draft"))]
 TargetSpec = Annotated[str | None, typer.Option("--target", help="Target model: " + _SPEC.format("target"))]
 PrmSpec = Annotated[str | None, typer.Option("--prm", help="Process reward model: " + _SPEC.format("prm"))]
+PrmFamily = Annotated[
+    str | None,
+    typer.Option(
+        help="How the PRM reads steps: skywork, qwen-prm, math-shepherd, rlhflow or token-classification; default: as "
+        "the checkpoint says."
+    ),
+]
+PrmSeparator = Annotated[
+    str | None,
+    typer.Option(
+        help=r"Text that ends each step for a PRM that leaves the choice, \n for a newline; default: a blank line.",
+        callback=lambda text: text and text.replace("\\n", "\n"),
+    ),
+]
 RouterSpec = Annotated[str | None, typer.Option("--router", help="Router: " + _SPEC.format("router"))]
 DtypeName = Annotated[
     Dtype | None, typer.Option("--dtype", help="Number format of the weights; default: the backend's choice.")
@@ -150,7 +164,7 @@ def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     budget = ("max_tokens", "max_steps", "temperature", "top_k", "top_p", "answer_stop", "instruction", "system")
     same = ("backend", "dataset", "limit", "seed", "repeats", "warmup", "concurrency")
     return {
-        **{name: values[name] for name in (*same, "draft", "target", "prm", "router")},
+        **{name: values[name] for name in (*same, "draft", "target", "prm", "router", "prm_family", "prm_separator")},
         "dataset_path": values["data"],
         "threads": thread_count(values["threads"]),
         "settings": settings(**{name: values[name] for name in budget}),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def score(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as written by `arbitrage bench --out`.")],
     prm: options.PrmSpec = None,
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     router: options.RouterSpec = None,
     backend: options.BackendName = "hf",
     threads: options.Threads = None,
@@ -36,6 +38,8 @@ def score(
         raise typer.BadParameter(
             "--threads and --dtype go with --prm or --router; the run's own models are loaded as then"
         )
+    if not prm and (prm_family or prm_separator):
+        raise typer.BadParameter("--prm-family and --prm-separator go with --prm")
     models = None
     if prm or router:
         models = load_models(
@@ -45,6 +49,8 @@ def score(
             router=router,
             threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
+            prm_family=prm_family,
+            prm_separator=prm_separator,
         )
     from arbitrage.harness.scoring import score_run
 

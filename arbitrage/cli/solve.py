@@ -74,6 +74,8 @@ def solve(
     draft: options.DraftSpec = None,
     target: options.TargetSpec = None,
     prm: options.PrmSpec = None,
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     router: options.RouterSpec = None,
     seed: options.Seed = 0,
     max_tokens: options.MaxTokens = 4096,
@@ -122,6 +124,8 @@ def solve(
             ),
             threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
+            prm_family=prm_family,
+            prm_separator=prm_separator,
         )
         check_requirements(chosen, models)
         if as_json:

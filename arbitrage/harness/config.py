@@ -70,6 +70,10 @@ class RunConfig(BaseModel):
     """Target model."""
     prm: str | None = None
     """Process reward model."""
+    prm_family: str | None = None
+    """How the PRM reads steps; by default as its checkpoint says."""
+    prm_separator: str | None = None
+    """Text that ends each step for a PRM that leaves the choice."""
     router: str | None = None
     """Router."""
     threads: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] | None = None
@@ -157,7 +161,7 @@ def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in config.items() if value is not None}
 
 
-_MODEL_OPTIONS = frozenset({"draft", "target", "prm", "router", "threads", "dtype"})
+_MODEL_OPTIONS = frozenset({"draft", "target", "prm", "router", "threads", "dtype", "prm_family", "prm_separator"})
 
 
 def _spec(told: Mapping[str, Any]) -> str:

@@ -158,7 +158,7 @@ def test_a_model_without_its_head_is_refused_and_not_filled_with_random_numbers(
     """A language model given as PRM has no classification head: what a random one says would look like a score."""
     save_language_model(tmp_path)
     with pytest.raises(ModelLoadError, match=r"not a LlamaForTokenClassification: its weights lack score"):
-        HFBackend().scorer(str(tmp_path), "cpu")
+        HFBackend().scorer(str(tmp_path), "cpu", family="token-classification")
 
 
 def test_a_classifier_of_three_labels_is_no_reward_model(tmp_path):
@@ -166,7 +166,7 @@ def test_a_classifier_of_three_labels_is_no_reward_model(tmp_path):
     config = make_config("llama", num_labels=3)
     transformers.LlamaForTokenClassification(config).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelLoadError, match="3 labels; a PRM or router has two"):
+    with pytest.raises(ModelLoadError, match="3 labels; a PRM or router of token-classification has two"):
         HFBackend().scorer(str(tmp_path), "cpu")
 
 

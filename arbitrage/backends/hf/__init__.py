@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from arbitrage.errors import MissingExtraError, ModelLoadError
@@ -15,15 +15,20 @@ except ImportError as error:
 
 from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf.codec import HFCodec
-from arbitrage.backends.hf.likelihood import LikelihoodScorer, readout
+from arbitrage.backends.hf.families import FAMILIES, Family, choose
+from arbitrage.backends.hf.likelihood import LikelihoodScorer
+from arbitrage.backends.hf.likelihood import readout as likelihood_readout
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device, load, load_tokenizer
 from arbitrage.backends.hf.model import HFLanguageModel
 from arbitrage.backends.hf.readout import described
-from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
+from arbitrage.backends.hf.scorer import Encoder, HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts
 from arbitrage.types import Role
 
 __all__ = [
+    "FAMILIES",
+    "Encoder",
+    "Family",
     "HFBackend",
     "HFCodec",
     "HFLanguageModel",
@@ -57,41 +62,56 @@ class HFBackend(Backend):
         """`extra` goes to `from_pretrained`."""
         from transformers import AutoModelForCausalLM
 
+        if how.family or how.separator:
+            raise ModelLoadError(
+                f"{where.text}: family and separator are for PRM and router, not for language models; from a run's "
+                "options, write prm_family and prm_separator"
+            )
         module, facts = load(AutoModelForCausalLM, where, device, how, **extra)
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         instruction = where.sidecar().get("instruction", INSTRUCTION)
         return HFLanguageModel(where.name, module, codec, instruction, facts, how.lean)
 
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
-        """See `Backend.scorer`. The checkpoint's `arbitrage.json` names the stream format.
+        """See `Backend.scorer`. How the checkpoint reads is said by option, by its `arbitrage.json`, or by itself.
 
-        Reads token classifiers, with two labels unless the sidecar's `readout` entry says otherwise, and causal
-        language models whose sidecar has a `likelihood` entry.
+        Reads the process reward models of `families`, token classifiers whose sidecar has a `readout` entry (trained
+        routers), and causal language models whose sidecar has a `likelihood` entry.
 
         Raises:
-            ModelLoadError: it is neither, or cannot be loaded.
+            ModelLoadError: it is of no known family, or cannot be loaded.
         """
-        from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
-
         where, how = Source(source), LoadOptions.of(options)
+        where.check()
         sidecar = where.sidecar()
-        likelihood = sidecar.get("likelihood")
-        kind = AutoModelForTokenClassification if likelihood is None else AutoModelForCausalLM
-        module, facts = load(kind, where, device or default_device(), how)
-        codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar)
-        if likelihood is None:
-            head = described(sidecar.get("readout", {}))
-            if module.config.num_labels != head.outputs:
-                raise ModelLoadError(
-                    f"{source} has {module.config.num_labels} labels; "
-                    + (
-                        f"the readout in its arbitrage.json is for {head.outputs}"
-                        if "readout" in sidecar
-                        else "a PRM or router has two, for no and yes"
-                    )
-                )
-            return HFStepScorer(where.name, module, codec, stream, facts, how.lean, head.readout)
-        return LikelihoodScorer(where.name, module, codec, stream, readout(likelihood), facts, how.lean)
+        device = device or default_device()
+        if "likelihood" in sidecar and how.family is None:
+            return self._judge(where, device, how, sidecar)
+        family, told_by = choose(where, sidecar, how)
+        if family.separated and "readout" in sidecar:
+            head = described(sidecar["readout"])
+            family = replace(family, labels=head.outputs, readout=lambda codec: head.readout)
+        stream = _stream_format(sidecar, how)
+        if how.separator is not None and not family.separated:
+            raise ModelLoadError(f"{source}: steps of the family {family.name} end as they must; leave out separator")
+        module, facts = load(family.module_class(), where, device, how, family.renamed, **family.overrides)
+        labels = getattr(module.config, "num_labels", None)
+        if family.labels not in (None, labels):
+            wanted = "two, for no and yes" if family.labels == 2 else str(family.labels)
+            raise ModelLoadError(f"{source} has {labels} labels; a PRM or router of {family.name} has {wanted}")
+        facts |= {"family": family.name, "family_by": told_by}
+        codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
+        encoder, readout = family.encoder(codec, stream), family.readout(codec)
+        return HFStepScorer(where.name, module, codec, stream, facts, how.lean, readout, encoder)
+
+    def _judge(self, where: Source, device: str, how: LoadOptions, sidecar: dict[str, Any]) -> LikelihoodScorer:
+        """A language model whose sidecar says what is made of its surprise."""
+        from transformers import AutoModelForCausalLM
+
+        module, facts = load(AutoModelForCausalLM, where, device, how)
+        codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar, how)
+        judged = likelihood_readout(sidecar["likelihood"])
+        return LikelihoodScorer(where.name, module, codec, stream, judged, facts, how.lean)
 
     def bundled(self, role: Role, variant: str | None = None) -> str:
         """Directory of the bundled model for `role`."""
@@ -107,11 +127,11 @@ def _eos_ids(module: Any) -> list[int]:
     return list(ends) if isinstance(ends, list | tuple) else [int(ends)]
 
 
-def _stream_format(sidecar: dict[str, Any]) -> StreamFormat:
+def _stream_format(sidecar: dict[str, Any], how: LoadOptions) -> StreamFormat:
     stream = sidecar.get("stream", {})
     thresholds = {float(rate): float(value) for rate, value in sidecar.get("thresholds", {}).items()}
     return StreamFormat(
-        separator=stream.get("separator", StreamFormat().separator),
+        separator=how.separator or stream.get("separator", StreamFormat().separator),
         annotated=bool(stream.get("annotated", False)),
         chat=bool(stream.get("chat", False)),
         thresholds=thresholds,

@@ -44,6 +44,21 @@ class HFCodec(TextCodec):
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
         return ids
 
+    def continued(self, text: str) -> list[int]:
+        """Token ids of `text` behind other text: without the space that some tokenizers put in front of everything."""
+        opening, ids = self.encode("\n"), self.encode("\n" + text)
+        return ids[len(opening) :] if ids[: len(opening)] == opening else self.encode(text)
+
+    def markup(self, text: str) -> list[int]:
+        """Token ids of a part of a template: special tokens inside it are parsed."""
+        ids: list[int] = self._special.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @property
+    def opening(self) -> list[int]:
+        """What the tokenizer puts in front of a text: the BOS id, or nothing."""
+        return [] if self._bos is None else [self._bos]
+
     def decode(self, ids: Sequence[int]) -> str:
         """See `TextCodec.decode`."""
         text: str = self._plain.decode(list(ids), skip_special_tokens=True)
@@ -64,7 +79,7 @@ class HFCodec(TextCodec):
             )
         else:
             text = "\n\n".join(m["content"] for m in messages) + "\n\n"
-        ids: list[int] = self._special.encode(text, add_special_tokens=False).ids
+        ids = self.markup(text)
         return [self._bos, *ids] if self._bos is not None and ids[:1] != [self._bos] else ids
 
     def vocabulary(self) -> Mapping[str, int]:

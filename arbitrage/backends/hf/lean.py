@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arbitrage.backends.hf.key_values import KeyValues
-from arbitrage.backends.hf.linear import Opaque, Packed, Product, join
+from arbitrage.backends.hf.linear import Opaque, Packed, Product, Stacked, join
 
 _KINDS = {"llama", "mistral", "qwen2"}
 """`model_type` of the configurations that this forward pass knows."""
@@ -72,7 +72,9 @@ class LeanDecoder:
         self._later = torch.empty(0)
         self._layers = [self._read(layer) for layer in module.model.layers]
         head = module.score if hasattr(module, "score") else module.lm_head
-        self._last, self._head = self._norm(module.model.norm), self._product([head], module.model.norm)
+        first, *rest = head if isinstance(head, nn.Sequential) else [head]
+        product = self._product([first], module.model.norm)
+        self._last, self._head = self._norm(module.model.norm), Stacked(product, rest) if rest else product
 
     @staticmethod
     def of(module: Any) -> LeanDecoder | None:
@@ -353,7 +355,7 @@ def fits(module: Any) -> bool:
     windows = getattr(config, "layer_types", None) or []
     return (
         config.model_type in _KINDS
-        and type(module).__name__.endswith(("ForCausalLM", "ForTokenClassification"))
+        and type(module).__name__.endswith(("ForCausalLM", "ForTokenClassification", "ForProcessRewardModel"))
         and rope.get("rope_type", "default") in _ROTATIONS
         and getattr(config, "hidden_act", "") == "silu"
         and all(kind == "full_attention" for kind in windows)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.readout import sigmoid
-from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamFormat
+from arbitrage.backends.hf.scorer import HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
 from arbitrage.errors import ModelLoadError
 from arbitrage.sampling import Logits
 from arbitrage.types import Author
@@ -167,7 +167,8 @@ class LikelihoodScorer(HFStepScorer):
         lean: bool = True,
     ) -> None:
         """Wrap a loaded causal language model; see `StreamFormat` for how it reads."""
-        super().__init__(name, module, codec, stream, facts, lean)
+        self.stream = StreamEncoder(codec, stream)
+        super().__init__(name, module, codec, stream, facts, lean, encoder=self.stream)
         self.readout = readout
 
     def open(self, problem: str) -> LikelihoodSession:
@@ -181,7 +182,7 @@ class LikelihoodSession(HFScoreSession):
     def __init__(self, scorer: LikelihoodScorer, problem: str) -> None:
         super().__init__(scorer, problem)
         self._reader = scorer
-        self._ends = sorted({*scorer.encoder.separator, *scorer.encoder.codec.eos_ids})
+        self._ends = sorted({*scorer.stream.separator, *scorer.stream.codec.eos_ids})
         self._unread: list[list[int]] = []
         """Committed steps that have not been through the model."""
         self._worst = 0.0

@@ -60,6 +60,24 @@ class Opaque:
         return residual + self(x)
 
 
+class Stacked:
+    """A product and what follows it, such as a head of two layers."""
+
+    def __init__(self, first: Product, rest: Sequence[Callable[[Tensor], Tensor]]) -> None:
+        self._first, self._rest = first, list(rest)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Product`."""
+        x = self._first(x)
+        for layer in self._rest:
+            x = layer(x)
+        return x
+
+    def onto(self, x: Tensor, residual: Tensor) -> Tensor:
+        """See `Product`."""
+        return residual + self(x)
+
+
 class Packed:
     """A copy of the weights in the layouts that are fastest for one row and for several."""
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pickle
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from arbitrage.errors import ModelLoadError
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+# What it reports of absent and misshapen tensors, `load` says in one error; tensors that are too many are meant to be.
+logging.getLogger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
 
 SIDECAR = "arbitrage.json"
 """File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
@@ -29,6 +34,7 @@ _SMALL_BYTES = 400_000_000
 _GGUF_MAGIC = b"GGUF"
 _HEADS = ("score.", "classifier.")
 """What names of a token classifier's own weights begin with."""
+_PICKLES = "pytorch_model*.bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,42 @@ class Source:
         file = self.path / SIDECAR
         return {} if self.gguf or not file.is_file() else read_object(file)
 
+    def file(self, name: str) -> Path | None:
+        """A file of the checkpoint, fetched from the hub if need be; None where it has no such file.
+
+        Raises:
+            ModelLoadError: the hub cannot be reached, or does not know the checkpoint.
+        """
+        if self.local:
+            found = self.path / name
+            return found if found.is_file() else None
+        from transformers.utils.hub import cached_file
+
+        repository, keywords = self.arguments()
+        try:
+            fetched = cached_file(repository, name, _raise_exceptions_for_missing_entries=False, **keywords)
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(f"{self.text}: {_first_line(error)}") from error
+        return None if fetched is None else Path(fetched)
+
     def weights(self) -> list[Path]:
-        """Weight files on this machine, in order of their names."""
-        return [self.path] if self.gguf else sorted(self.path.glob("*.safetensors"))
+        """Weight files on this machine, in order of their names: pickles where there is nothing better."""
+        if self.gguf:
+            return [self.path]
+        return sorted(self.path.glob("*.safetensors")) or sorted(self.path.glob(_PICKLES))
+
+    def refuse_pickles(self) -> None:
+        """Refuse a checkpoint on this machine whose weights are pickles.
+
+        Raises:
+            ModelLoadError: they are.
+        """
+        found = [] if self.gguf else [file.name for file in self.weights() if file.suffix == ".bin"]
+        if found:
+            raise ModelLoadError(
+                f"{self.text}: its weights are pickles ({', '.join(found[:3])}), which can run code while they are "
+                "read; convert them to safetensors, or pass allow_pickle=True if you trust where they come from"
+            )
 
     def sha256(self) -> str | None:
         """Hash over the weight files; None for hub ids (the revision pins those)."""
@@ -140,6 +179,12 @@ class LoadOptions:
     """CPU threads of torch, for the whole process; None leaves them."""
     lean: bool = True
     """Use our own forward pass where it is the same function as the module's; False always runs `transformers`'."""
+    family: str | None = None
+    """Of a PRM or router: how it reads and is read, a name of `families.FAMILIES`. None: as `arbitrage.json` or the
+    checkpoint says."""
+    separator: str | None = None
+    """Of a PRM or router: the text whose last token ends each step, in families that leave the choice. None: as
+    `arbitrage.json` says, else a blank line."""
 
     @classmethod
     def of(cls, options: dict[str, object]) -> LoadOptions:
@@ -163,7 +208,13 @@ def default_device() -> str:
 
 
 def load(
-    auto_class: Any, source: Source, device: str, options: LoadOptions, new_head: bool = False, **extra: Any
+    auto_class: Any,
+    source: Source,
+    device: str,
+    options: LoadOptions,
+    renamed: Mapping[str, str] | None = None,
+    new_head: bool = False,
+    **extra: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """Load a model and the facts for the manifest.
 
@@ -172,6 +223,7 @@ def load(
         source: where the weights are.
         device: where they go.
         options: how to load them.
+        renamed: beginnings of tensor names in the checkpoint, and what the module calls them.
         new_head: whether the head of a classifier may be absent or of another size, to be trained from random weights;
             the facts say whether it was (`new_head`).
         extra: passed on to `from_pretrained`.
@@ -183,6 +235,8 @@ def load(
     from transformers.utils import logging
 
     source.check()
+    if not options.allow_pickle:
+        source.refuse_pickles()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     name, keywords = source.arguments()
@@ -192,9 +246,10 @@ def load(
         extra["quantization_config"] = GgufConfig(dequantize=True)
     else:
         extra["use_safetensors"] = None if options.allow_pickle else True
+        if renamed:
+            extra["key_mapping"] = {"^" + re.escape(theirs): ours for theirs, ours in renamed.items()}
     verbosity = logging.get_verbosity()
     if new_head:
-        extra["ignore_mismatched_sizes"] = True
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what was asked for
     dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
     try:
@@ -205,19 +260,35 @@ def load(
             dtype=dtype,
             trust_remote_code=options.trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # said below, by name
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        ImportError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
         if source.gguf and "reshape" in str(error):
             raise ModelLoadError(f"{source.text}: the file is cut or damaged ({_first_line(error)})") from error
         raise ModelLoadError(f"{source.text}: {_first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
-    lacking = {*found["missing_keys"], *(key for key, *_ in found.get("mismatched_keys", ()))}
+    lacking = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
     fresh = {key for key in lacking if new_head and key.startswith(_HEADS)}
-    if missing := sorted(lacking - fresh):  # transformers would fill them with random numbers
+    if missing := sorted(set(found["missing_keys"]) - fresh):  # transformers would fill them with random numbers
+        named = [_in_checkpoint(name, renamed or {}) for name in missing[:3]]
         raise ModelLoadError(
-            f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(missing[:3])}"
+            f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(named)}"
             f"{' and more' if len(missing) > 3 else ''}"
+        )
+    if misshapen := sorted(one for one in found["mismatched_keys"] if one[0] not in fresh):
+        name, theirs, ours = misshapen[0]
+        raise ModelLoadError(
+            f"{source.text} does not fit its config.json: {_in_checkpoint(name, renamed or {})} has the shape "
+            f"{tuple(theirs)}, not {tuple(ours)}{f'; {len(misshapen) - 1} more do not fit' if misshapen[1:] else ''}"
         )
     parameters = sum(p.numel() for p in module.parameters())
     try:
@@ -239,6 +310,14 @@ def load(
     if new_head:
         facts["new_head"] = any(key.endswith(".weight") for key in fresh)
     return module, facts
+
+
+def _in_checkpoint(name: str, renamed: Mapping[str, str]) -> str:
+    """What a checkpoint would call the module's tensor `name`."""
+    for theirs, ours in renamed.items():
+        if ours and name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
 
 
 def load_tokenizer(source: Source, options: LoadOptions) -> Any:

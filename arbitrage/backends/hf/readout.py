@@ -35,6 +35,28 @@ class TwoLabels:
 
 
 @final
+class Value:
+    """One number, a logit: its sigmoid."""
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return sigmoid(float(row[0]))
+
+
+@final
+class TokenPair:
+    """Softmax over two tokens of a language model's vocabulary, at the good one."""
+
+    def __init__(self, good: int, bad: int) -> None:
+        """By their ids."""
+        self.good, self.bad = good, bad
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return sigmoid(float(row[self.good]) - float(row[self.bad]))
+
+
+@final
 class Classes:
     """Softmax over K classes of growing advantage; the expected class as a share of the highest one."""
 

@@ -1,18 +1,17 @@
-"""Process reward models and routers over `transformers` token classifiers, scored incrementally.
+"""Process reward models and routers over `transformers` models, scored incrementally.
 
-The stream of a solution is: problem text + newline (or the problem rendered by the chat template, for scorers grown
-from a model that reads it so), then for each step its ids (tokenised on its own, after the author's tag where the
-scorer was trained with tags) and the separator's last id. The score is the softmax of the two logits there, at label
-1. No BOS. Append-only and causal, so a cached prefix stays exact.
+A solution is a stream of token ids: its head holds the problem, then comes one run of ids for each step, and the score
+is read at the newest id. What the ids are is the encoder's business (`StreamEncoder`, or one of `families`), what the
+outputs there mean is the readout's. Append-only and causal, so a cached prefix stays exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from arbitrage.backends.cached import CachedSequence
+from arbitrage.backends.cached import CachedSequence, KVCache
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.engine import Network
 from arbitrage.backends.hf.readout import RowReadout, TwoLabels
@@ -40,8 +39,44 @@ class StreamFormat:
     """Calibration: escalation rate to threshold."""
 
 
+class Encoder(Protocol):
+    """Turns a problem and its steps into token ids. What it returned once must not depend on what comes later."""
+
+    codec: HFCodec
+
+    def problem(self, statement: str) -> list[int]:
+        """Ids of the head of the stream, at least one."""
+
+    def step(self, text: str, author: Author, first: bool = False) -> list[int]:
+        """Ids of one step, the one at which the score is read at the end.
+
+        Args:
+            text: without the separator.
+            author: who wrote it.
+            first: whether it stands right behind the head.
+        """
+
+
+class StreamNetwork(Protocol):
+    """What runs the model: `engine.Network`, or a server."""
+
+    context_length: int
+
+    @property
+    def forward_kind(self) -> str:
+        """Whose forward pass runs, for the manifest."""
+
+    def new_cache(self) -> KVCache:
+        """An empty sequence."""
+
+
 class StreamEncoder:
-    """Turns a problem and its steps into token ids; training and inference share it."""
+    """The stream of TRL-style token classifiers and of our routers; training and inference share it.
+
+    Problem text + newline (or the problem rendered by the chat template, for scorers grown from a model that reads it
+    so), then for each step its ids (tokenised on its own, after the author's tag where the scorer was trained with
+    tags) and the separator's last id. No BOS.
+    """
 
     def __init__(self, codec: HFCodec, stream: StreamFormat) -> None:
         self.codec = codec
@@ -56,32 +91,28 @@ class StreamEncoder:
             return self.codec.render([{"role": "user", "content": statement}])
         return self.codec.encode(statement + "\n")
 
-    def step(self, text: str, author: Author) -> list[int]:
-        """Ids of one step, the separator's last id at the end."""
+    def step(self, text: str, author: Author, first: bool = False) -> list[int]:
+        """Ids of one step, the separator's last id at the end; the same wherever it stands."""
         return [*self.codec.encode(self._tags.get(author, "") + text), *self.separator]
 
 
-class HFStepScorer(StepScorer):
-    """A token classifier read at the separators."""
+class StreamScorer(StepScorer):
+    """A scorer that reads streams: encoder, network and readout put together."""
 
     def __init__(
         self,
         name: str,
-        module: Any,
-        codec: HFCodec,
-        stream: StreamFormat,
-        facts: dict[str, object] | None = None,
-        lean: bool = True,
-        readout: RowReadout | None = None,
+        network: StreamNetwork,
+        encoder: Encoder,
+        readout: RowReadout,
+        thresholds: Mapping[float, float],
+        facts: dict[str, object],
     ) -> None:
-        """Wrap a loaded classifier; see `StreamFormat` for how it reads. Without a readout it has two labels."""
+        """Put together; `facts` are for the manifest."""
         self.name = name
-        self.row_readout = readout or TwoLabels()
-        self.thresholds = dict(stream.thresholds)
-        self.encoder = StreamEncoder(codec, stream)
-        self.network = Network(module, name, lean)
-        self.cpu_threads = threads_on(self.network.device)
-        self._facts = {**(facts or {}), "forward": self.network.forward_kind}
+        self.network, self.encoder, self.row_readout = network, encoder, readout
+        self.thresholds = dict(thresholds)
+        self._facts = {**facts, "forward": network.forward_kind}
 
     def open(self, problem: str) -> HFScoreSession:
         """See `StepScorer.open`."""
@@ -92,13 +123,51 @@ class HFStepScorer(StepScorer):
         return {"name": self.name, **self._facts}
 
 
+class HFStepScorer(StreamScorer):
+    """A `transformers` model that is read at the end of each step."""
+
+    network: Network
+
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        codec: HFCodec,
+        stream: StreamFormat,
+        facts: dict[str, object] | None = None,
+        lean: bool = True,
+        readout: RowReadout | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            name: how tables call it.
+            module: in evaluation mode; its outputs are what the readout reads.
+            codec: its tokenizer.
+            stream: how it reads, where the encoder is not given.
+            facts: for the manifest.
+            lean: whether our own forward pass may stand in for the module's.
+            readout: what the outputs mean; without one there are two labels.
+            encoder: what the stream looks like; without one, as in `StreamEncoder`.
+        """
+        network = Network(module, name, lean)
+        encoder = encoder or StreamEncoder(codec, stream)
+        super().__init__(name, network, encoder, readout or TwoLabels(), stream.thresholds, facts or {})
+        self.cpu_threads = threads_on(network.device)
+
+
 class HFScoreSession(ScoreSession):
     """One solution's stream and its cache; a step costs its own tokens, not the solution's."""
 
-    def __init__(self, scorer: HFStepScorer, problem: str) -> None:
+    def __init__(self, scorer: StreamScorer, problem: str) -> None:
         self._scorer = scorer
         self._head = scorer.encoder.problem(problem)
         self._steps: list[list[int]] = []
+        self._told: list[tuple[str, Author]] = []
+        """The same steps as text: the first one may have to be encoded anew when those before it are dropped."""
+        self._asked: tuple[str, Author] = ("", "draft")
+        """The candidate as text."""
         self._candidate: list[int] | None = None
         self._trailing: list[int] = []
         """What is encoded behind the committed steps: the candidate, or one that was dropped."""
@@ -112,9 +181,10 @@ class HFScoreSession(ScoreSession):
 
     def score(self, step: str, author: Author) -> float:
         """See `ScoreSession.score`."""
-        candidate = self._scorer.encoder.step(step, author)
+        candidate = self._encode(step, author)
         if len(self._sequence.ids) - len(self._trailing) + len(candidate) > self._scorer.network.context_length:
-            self._make_room(len(candidate))
+            self._make_room(max(len(candidate), len(self._scorer.encoder.step(step, author, first=True))))
+            candidate = self._encode(step, author)
         kept = self._follow(candidate)
         try:
             score = self._read(candidate)
@@ -123,7 +193,12 @@ class HFScoreSession(ScoreSession):
             self._trailing = candidate[:kept]
             raise
         self._candidate = self._trailing = candidate
+        self._asked = (step, author)
         return score
+
+    def _encode(self, step: str, author: Author) -> list[int]:
+        """Ids of `step` behind the committed ones."""
+        return self._scorer.encoder.step(step, author, first=not self._steps)
 
     def _read(self, candidate: Sequence[int]) -> float:
         """The score of the candidate, which stands at the end of the sequence."""
@@ -134,6 +209,7 @@ class HFScoreSession(ScoreSession):
         if self._candidate is None:
             raise RuntimeError("there is no candidate to commit; call score() first, or append() a step unscored")
         self._steps.append(self._candidate)
+        self._told.append(self._asked)
         self._candidate, self._trailing = None, []
 
     def discard(self) -> None:
@@ -142,9 +218,10 @@ class HFScoreSession(ScoreSession):
 
     def append(self, step: str, author: Author) -> None:
         """See `ScoreSession.append`."""
-        ids = self._scorer.encoder.step(step, author)
+        ids = self._encode(step, author)
         self._follow(ids)
         self._steps.append(ids)
+        self._told.append((step, author))
 
     def close(self) -> None:
         """See `ScoreSession.close`."""
@@ -171,7 +248,11 @@ class HFScoreSession(ScoreSession):
                 f"{self._scorer.network.context_length} tokens"
             )
         while self._steps and len(self._head) + sum(map(len, self._steps)) > room:
-            del self._steps[0]
+            del self._steps[0], self._told[0]
+            if self._steps:
+                as_first = self._scorer.encoder.step(*self._told[0], first=True)
+                if as_first != self._steps[0]:
+                    self._steps[0] = as_first
         self._restart()
 
     def _restart(self) -> None:

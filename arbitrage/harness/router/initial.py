@@ -9,6 +9,8 @@ from transformers import AutoConfig, AutoModelForTokenClassification
 
 from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat
+from arbitrage.backends.hf.families import FAMILIES
+from arbitrage.backends.hf.families.detection import Evidence
 from arbitrage.backends.hf.loading import LoadOptions, Source, load, load_tokenizer
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.labels import Labelling
@@ -82,15 +84,24 @@ class Initial:
         Raises:
             ModelLoadError: it cannot be loaded as a token classifier.
         """
+        renamed = self._renamed()
         module, facts = load(
             AutoModelForTokenClassification,
             self.source,
             "cpu",
             replace(self.options, dtype=self.options.dtype or "float32"),
+            renamed=renamed,
             new_head=True,
             num_labels=labelling.outputs,
         )
+        if renamed:  # transformers would save checkpoints and router under the old names, and not find them again
+            vars(module).pop("_weight_conversions", None)
         return module, facts
+
+    def _renamed(self) -> dict[str, str]:
+        """Tensor names of published PRMs that are not those of `transformers`."""
+        signs = Evidence.of(self.source).signs()
+        return {theirs: ours for name in signs for theirs, ours in FAMILIES[name].renamed.items()}
 
 
 def _first(*values: Any) -> Any:

@@ -15,6 +15,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
 from arbitrage.backends.hf import HFBackend, HFCodec, StreamEncoder, StreamFormat
@@ -31,6 +32,7 @@ from arbitrage.harness.router.settings import TrainingError, TrainingSettings
 from arbitrage.harness.router.train import RECORD, train_router
 from arbitrage.types import Role
 from tests.backends.checkpoints import make_tokenizer, save_classifier, save_language_model
+from tests.backends.prm_checkpoints import save_qwen_prm, save_skywork
 
 QUICK = TrainingSettings(batch=32, micro_batch=16, epochs=4, lr=1e-2, held_out=0.2, device="cpu")
 
@@ -348,6 +350,21 @@ def test_a_router_can_be_trained_on(trained, pairs, tmp_path):
     assert "its head kept" in (done.path / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("save", "more"), [(save_skywork, {"prefix": "pretrained_model."}), (save_qwen_prm, {})])
+def test_published_prms_can_be_begun_with(save, more, pairs, tmp_path):
+    """Their backbones are taken over, under their own tensor names; their heads are of another shape."""
+    source = save(tmp_path / "prm", **more)
+    done = train_router(pairs, str(source), tmp_path / "r", dataclasses.replace(QUICK, epochs=0.25, lr=1e-9))
+    before = {
+        key.removeprefix("pretrained_model."): one for key, one in load_file(source / "model.safetensors").items()
+    }
+    after = load_file(done.path / "model.safetensors")
+    torch.testing.assert_close(after["model.embed_tokens.weight"], before["model.embed_tokens.weight"].float())
+    assert "with a new head" in (done.path / "README.md").read_text()
+    scores = session_scores(HFBackend().scorer(str(done.path)), make_pairs(2))
+    assert all(0 <= score <= 1 for score in scores)
+
+
 # What cannot be.
 
 
@@ -382,7 +399,7 @@ def test_what_cannot_be_trained_on_says_so(init, pairs, tmp_path):
 @pytest.mark.parametrize(
     ("readout", "message"),
     [
-        ({"kind": "classes", "classes": 4}, "2 labels; the readout in its arbitrage.json is for 4"),
+        ({"kind": "classes", "classes": 4}, "has 2 labels; .* has 4"),
         ({"kind": "ordinal", "classes": 1}, "two or more"),
         ({"kind": "vibes"}, "known: binary"),
     ],

@@ -1,0 +1,28 @@
+"""Token classifiers with two labels, as TRL trains them; our own PRM and routers are of this kind.
+
+Stream: see `StreamEncoder`. Score: softmax of the two logits at the separator's last id, label 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arbitrage.backends.hf.families.family import Family
+from arbitrage.backends.hf.readout import TwoLabels
+from arbitrage.backends.hf.scorer import StreamEncoder
+
+
+def _module_class() -> Any:
+    from transformers import AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification
+
+
+TOKEN_CLASSIFICATION = Family(
+    name="token-classification",
+    module_class=_module_class,
+    encoder=StreamEncoder,
+    readout=lambda codec: TwoLabels(),
+    labels=2,
+    separated=True,
+)

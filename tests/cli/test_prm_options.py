@@ -1,0 +1,57 @@
+"""Options of the PRM on the command line, and in a configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from arbitrage.cli import main
+from arbitrage.errors import ModelLoadError
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What models were asked for; none are loaded."""
+    calls: list[dict[str, object]] = []
+
+    def refuse(*args: object, **options: object) -> None:
+        calls.append(options)
+        raise ModelLoadError("enough")
+
+    monkeypatch.setattr("arbitrage.backends.loading.load_models", refuse)
+    return calls
+
+
+SOLVE = ["solve", "1+1", "--strategy", "rsd"]
+BENCH = ["bench", "--strategy", "rsd", "--dataset", "bundled", "--limit", "1"]
+
+
+@pytest.mark.parametrize("command", [SOLVE, BENCH])
+def test_family_and_separator_reach_the_loader(command, asked, tmp_path, monkeypatch, capsys):
+    r"""A separator is typed as \n, because shells make no newlines."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--prm", "hf:x", "--prm-family", "skywork", "--prm-separator", "\\n"]) != 0
+    assert (asked[0]["prm_family"], asked[0]["prm_separator"], asked[0]["prm"]) == ("skywork", "\n", "hf:x")
+
+
+def test_a_configuration_holds_them_too(asked, tmp_path, monkeypatch, capsys):
+    """YAML has newlines of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text('prm: hf:x\nprm_family: skywork\nprm_separator: "\\n"\n')
+    assert main([*BENCH, "--config", "run.yaml"]) != 0
+    assert (asked[0]["prm_family"], asked[0]["prm_separator"]) == ("skywork", "\n")
+
+
+def test_without_them_the_checkpoint_decides(asked, tmp_path, monkeypatch, capsys):
+    """Nothing is made up."""
+    monkeypatch.chdir(tmp_path)
+    main(SOLVE)
+    assert asked[0]["prm_family"] is asked[0]["prm_separator"] is None
+
+
+def test_they_belong_to_a_prm_that_is_named(asked, tmp_path, capsys):
+    """Scoring a run by its own models takes them as they were."""
+    assert main(["score", str(tmp_path), "--prm-family", "skywork"]) == 2
+    assert "--prm-family and --prm-separator go with --prm" in capsys.readouterr().err
+    assert not asked
