@@ -353,7 +353,8 @@ class Parameter:
             word = self.name.upper() + ("…" if typing.get_origin(self.type) is list else "")
             return word if self.required else f"[{word}]"
         first = (self.told.default,) if isinstance(self.told.default, str) else ()  # where typer keeps it
-        return " ".join((*first, *(self.told.param_decls or ()))) or "--" + self.name.replace("_", "-")
+        told = " ".join((*first, *(self.told.param_decls or ()))).replace("/", " ")  # on and off
+        return told or "--" + self.name.replace("_", "-")
 
 
 def parameters(command: Command) -> list[Parameter]:

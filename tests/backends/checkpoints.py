@@ -56,13 +56,15 @@ def make_config(architecture: str, **more):
     }[architecture]()
 
 
-def save_language_model(directory: Path, architecture: str = "llama", seed: int = 0, **more) -> Path:
-    """A random causal language model with confident, varied logits, saved as the hub would hold it."""
+def save_language_model(
+    directory: Path, architecture: str = "llama", seed: int = 0, scale: float = 3.0, **more
+) -> Path:
+    """A random causal language model as the hub would hold it; the usual scale makes confident, varied logits."""
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(make_config(architecture))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3.0)
+            parameter.mul_(scale)
     model.save_pretrained(directory, **more)
     make_tokenizer().save_pretrained(directory)
     return directory

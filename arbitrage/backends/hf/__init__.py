@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from arbitrage.errors import MissingExtraError, ModelLoadError
@@ -20,6 +20,7 @@ from arbitrage.backends.hf.likelihood import LikelihoodScorer
 from arbitrage.backends.hf.likelihood import readout as likelihood_readout
 from arbitrage.backends.hf.loading import LoadOptions, Source, default_device, load, load_tokenizer
 from arbitrage.backends.hf.model import HFLanguageModel
+from arbitrage.backends.hf.readout import described
 from arbitrage.backends.hf.scorer import Encoder, HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts
 from arbitrage.types import Role
@@ -74,8 +75,8 @@ class HFBackend(Backend):
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
         """See `Backend.scorer`. How the checkpoint reads is said by option, by its `arbitrage.json`, or by itself.
 
-        Reads the process reward models of `families`, and causal language models whose sidecar has a `likelihood`
-        entry.
+        Reads the process reward models of `families`, token classifiers whose sidecar has a `readout` entry (trained
+        routers), and causal language models whose sidecar has a `likelihood` entry.
 
         Raises:
             ModelLoadError: it is of no known family, or cannot be loaded.
@@ -87,6 +88,9 @@ class HFBackend(Backend):
         if "likelihood" in sidecar and how.family is None:
             return self._judge(where, device, how, sidecar)
         family, told_by = choose(where, sidecar, how)
+        if family.separated and "readout" in sidecar:
+            head = described(sidecar["readout"])
+            family = replace(family, labels=head.outputs, readout=lambda codec: head.readout)
         stream = _stream_format(sidecar, how)
         if how.separator is not None and not family.separated:
             raise ModelLoadError(f"{source}: steps of the family {family.name} end as they must; leave out separator")

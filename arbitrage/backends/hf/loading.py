@@ -32,6 +32,8 @@ SIDECAR = "arbitrage.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALL_BYTES = 400_000_000
 _GGUF_MAGIC = b"GGUF"
+_HEADS = ("score.", "classifier.")
+"""What names of a token classifier's own weights begin with."""
 _PICKLES = "pytorch_model*.bin"
 
 
@@ -211,6 +213,7 @@ def load(
     device: str,
     options: LoadOptions,
     renamed: Mapping[str, str] | None = None,
+    new_head: bool = False,
     **extra: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """Load a model and the facts for the manifest.
@@ -221,6 +224,8 @@ def load(
         device: where they go.
         options: how to load them.
         renamed: beginnings of tensor names in the checkpoint, and what the module calls them.
+        new_head: whether the head of a classifier may be absent or of another size, to be trained from random weights;
+            the facts say whether it was (`new_head`).
         extra: passed on to `from_pretrained`.
 
     Raises:
@@ -243,6 +248,9 @@ def load(
         extra["use_safetensors"] = None if options.allow_pickle else True
         if renamed:
             extra["key_mapping"] = {"^" + re.escape(theirs): ours for theirs, ours in renamed.items()}
+    verbosity = logging.get_verbosity()
+    if new_head:
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what was asked for
     dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
     try:
         module, found = auto_class.from_pretrained(
@@ -266,13 +274,17 @@ def load(
         if source.gguf and "reshape" in str(error):
             raise ModelLoadError(f"{source.text}: the file is cut or damaged ({_first_line(error)})") from error
         raise ModelLoadError(f"{source.text}: {_first_line(error)}") from error
-    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+    finally:
+        logging.set_verbosity(verbosity)
+    lacking = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
+    fresh = {key for key in lacking if new_head and key.startswith(_HEADS)}
+    if missing := sorted(set(found["missing_keys"]) - fresh):  # transformers would fill them with random numbers
         named = [_in_checkpoint(name, renamed or {}) for name in missing[:3]]
         raise ModelLoadError(
             f"{source.text} is not a {type(module).__name__}: its weights lack {', '.join(named)}"
             f"{' and more' if len(missing) > 3 else ''}"
         )
-    if misshapen := sorted(found["mismatched_keys"]):
+    if misshapen := sorted(one for one in found["mismatched_keys"] if one[0] not in fresh):
         name, theirs, ours = misshapen[0]
         raise ModelLoadError(
             f"{source.text} does not fit its config.json: {_in_checkpoint(name, renamed or {})} has the shape "
@@ -295,6 +307,8 @@ def load(
         "trust_remote_code": options.trust_remote_code,
         "allow_pickle": options.allow_pickle,
     }
+    if new_head:
+        facts["new_head"] = any(key.endswith(".weight") for key in fresh)
     return module, facts
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from arbitrage.errors import ModelLoadError
 
 
 class RowReadout(Protocol):
@@ -50,6 +54,63 @@ class TokenPair:
     def score(self, row: NDArray[np.float32]) -> float:
         """See `RowReadout.score`."""
         return sigmoid(float(row[self.good]) - float(row[self.bad]))
+
+
+@final
+class Classes:
+    """Softmax over K classes of growing advantage; the expected class as a share of the highest one."""
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        weights = np.exp(row.astype(np.float64) - float(row.max()))
+        return float(weights @ np.arange(len(row)) / weights.sum() / (len(row) - 1))
+
+
+@final
+class Ordinal:
+    """K − 1 outputs, each the log-odds that the class is above k; the expected class as a share of the highest one."""
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return math.fsum(map(sigmoid, row.tolist())) / len(row)
+
+
+@final
+class Advantage:
+    """One output, the advantage Δ itself; (Δ + 1) / 2, so that 0.5 stands for no difference."""
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """See `RowReadout.score`."""
+        return min(1.0, max(0.0, (float(row[0]) + 1) / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the `readout` entry of a sidecar says of a head."""
+
+    readout: RowReadout
+    outputs: int
+    """Labels that the head must have."""
+
+
+def described(settings: Mapping[str, Any]) -> Described:
+    """What a `readout` entry describes; an empty one describes two labels.
+
+    Raises:
+        ModelLoadError: its kind is unknown, or its number of classes is none.
+    """
+    kind, classes = settings.get("kind", "binary"), settings.get("classes")
+    if kind == "binary":
+        return Described(TwoLabels(), 2)
+    if kind == "regression":
+        return Described(Advantage(), 1)
+    if kind not in ("classes", "ordinal"):
+        raise ModelLoadError(
+            f"the readout entry of arbitrage.json is of kind {kind!r:.40}; known: binary, classes, ordinal, regression"
+        )
+    if type(classes) is not int or classes < 2:
+        raise ModelLoadError(f"the readout entry of arbitrage.json has {classes!r:.40} classes; it needs two or more")
+    return Described(Classes(), classes) if kind == "classes" else Described(Ordinal(), classes - 1)
 
 
 def sigmoid(x: float) -> float:

@@ -1,0 +1,107 @@
+"""The model card of a trained router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from arbitrage.harness.router.settings import NOT_IDENTITY, TrainingSettings
+
+_MEANING = {
+    "binary": "the probability that the target's step would be rewarded more",
+    "classes": "the expected quantile class of the advantage, as a share of the highest",
+    "ordinal": "the expected quantile class of the advantage, as a share of the highest (cumulative logits)",
+    "regression": "the expected advantage Δ as (Δ + 1) / 2",
+}
+
+
+def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Markdown.
+
+    Args:
+        name: of the router.
+        settings: it was trained with.
+        sidecar: its `arbitrage.json`.
+        record: counts, init, measures, steps, seconds, and what the manifest of the pairs says of them (`pairs`).
+    """
+    counts, init, readout = record["counts"], record["init"], sidecar["readout"]
+    chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY and value is not None}
+    chosen |= {"lr": settings.learning_rate, **sidecar["stream"]}
+    head = "with a new head" if init["new_head"] else "its head kept"
+    sections = [
+        _FRONT.format(name=name),
+        f"A step router: given a problem, the steps so far and the draft model's next step, its score is "
+        f"{_MEANING[readout['kind']]}. Above a threshold the step is worth writing again by the target model "
+        "(arXiv:2512.05033).",
+        "## For which pair of models\n" + _table(_models(record["pairs"])),
+        f"## Training\nBegan with `{init['source']}` ({init['architecture']}, {init['parameters']:,} parameters, "
+        f"sha256 `{init['sha256']}`), {head}. {counts['trained_on']:,} steps, {record['steps']:,} optimizer steps, "
+        f"{record['seconds']:,.0f} s.\n\n"
+        f"Step pairs: {counts['pairs']:,} of {counts['problems']:,} problems; {counts['training']:,} in the training "
+        f"split, {counts['gain']:,} of them with a gain; {counts['held_out']:,} held out by problem; left out "
+        f"{counts['unlabelled']:,} without a label and {counts['too_long']:,} too long.\n\n" + _table(chosen),
+        "## Held-out steps, unbalanced\n" + (_table(_measures(record["measures"])) or "Nothing was held out."),
+        _USE.format(rate="rate=0.3" if sidecar["thresholds"] else "threshold=0.5"),
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _models(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest of the pairs says of its models and data, a line each."""
+    found = {}
+    for role, told in made.get("models", {}).items():
+        shown = [f"{key} {told[key]}" for key in ("dtype", "revision", "sha256") if told.get(key)]
+        found[role] = ", ".join([str(told.get("source") or told.get("name")), *shown])
+    for part in ("dataset", "roll_in"):
+        if name := made.get(part, {}).get("name"):
+            found[part] = name
+    if "samples" in made:
+        found["samples of the target's step"] = made["samples"]
+    return found or {"pair": "unknown: the folder of the pairs does not say"}
+
+
+def _measures(measures: Mapping[str, Any]) -> dict[str, Any]:
+    rows = {key: value for key, value in measures.items() if not isinstance(value, Mapping)}
+    captured = measures.get("captured_advantage", {})
+    return rows | {
+        f"positive advantage captured at rate {rate}": captured[rate]
+        for rate in ("0.2", "0.3", "0.5")
+        if rate in captured
+    }
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    if not rows:
+        return ""
+    lines = [f"| {_cell(key.replace('_', ' '))} | {_cell(value)} |" for key, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(value: object) -> str:
+    text = repr(value) if isinstance(value, str) and value != value.strip() else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+_FRONT = """
+---
+library_name: transformers
+pipeline_tag: token-classification
+tags: [speculative-decoding, reasoning, router]
+---
+# {name}
+"""
+
+_USE = """
+## Use
+
+    arbitrage bench --strategy arbitrage-router:{rate} --router hf:PATH
+
+Made for the pair of models above, on problems like those it was trained on; for other pairs its scores mean nothing
+before they have been measured. It reads text and returns a number; it says nothing about whether an answer is right.
+
+## Licence
+
+Not chosen. The licences of the initial model, of the models that wrote the steps and of the problems apply; add a
+`license:` line to the head of this file before you publish it.
+"""

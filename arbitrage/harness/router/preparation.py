@@ -1,0 +1,99 @@
+"""From a folder of step pairs to what a training sees and what it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arbitrage.harness.router.examples import Example, encode
+from arbitrage.harness.router.labels import Labelling, balanced, label_value
+from arbitrage.harness.router.pairs import PairsError, StepPair, held_out
+from arbitrage.harness.router.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from arbitrage.backends.hf import StreamEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many pairs went where."""
+
+    pairs: int
+    """In the folder."""
+    problems: int
+    """They come from."""
+    unlabelled: int
+    """Left out: without roll-outs, where these are the label."""
+    too_long: int
+    """Left out: problem and step alone exceed the context."""
+    training: int
+    """In the training split."""
+    gain: int
+    """Of those, pairs whose target step is better."""
+    trained_on: int
+    """Of the training split after balancing."""
+    held_out: int
+    """In the held-out split, which is never balanced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Examples of both splits."""
+
+    training: list[Example]
+    held_out: list[Example]
+    held_out_values: list[float]
+    """What each held-out pair's label was made of: the gain of the target's step."""
+    labelling: Labelling
+    counts: Counts
+
+
+def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, settings: TrainingSettings) -> Prepared:
+    """Split by problem, leave out what cannot be used, balance the training split, and choose the labels' classes.
+
+    Raises:
+        PairsError: nothing is left to train on, or only pairs of one kind.
+    """
+    total = unlabelled = too_long = 0
+    problems: set[str] = set()
+    parts: tuple[list[tuple[NDArray[np.int32], float]], ...] = ([], [])
+    for pair, ids in encode(pairs, encoder, longest):
+        total += 1
+        problems.add(pair.problem_id)
+        value = label_value(pair, settings.label)
+        if value is None:
+            unlabelled += 1
+        elif ids is None:
+            too_long += 1
+        else:
+            parts[held_out(pair.problem_id, settings.held_out)].append((ids, value))
+    training, kept_out = parts
+    if not training:
+        raise PairsError(
+            f"none of {total} pairs can be trained on ({unlabelled} have no label, {too_long} are too long, "
+            f"{len(kept_out)} are held out); collect more problems"
+        )
+    values = [value for _, value in training]
+    chosen = balanced(values, settings.seed) if settings.balanced else list(range(len(values)))
+    labelling = Labelling.fitted(settings.labels, settings.classes, [values[i] for i in chosen])
+    counts = Counts(
+        pairs=total,
+        problems=len(problems),
+        unlabelled=unlabelled,
+        too_long=too_long,
+        training=len(training),
+        gain=sum(value > 0 for value in values),
+        trained_on=len(chosen),
+        held_out=len(kept_out),
+    )
+    return Prepared(
+        [Example(training[i][0], labelling.label(training[i][1])) for i in chosen],
+        [Example(ids, labelling.label(value)) for ids, value in kept_out],
+        [value for _, value in kept_out],
+        labelling,
+        counts,
+    )
