@@ -50,7 +50,7 @@ def test_the_readme_has_the_commands_that_are_tested_below():
     """A command that is added to the README needs a test of its own."""
     assert [shlex.split(c)[1] for c in commands()] == [
         *("bench", "solve", "ls", "doctor", "sweep", "report", "compare", "bench"),
-        *("bench", "models"),
+        *("bench", "models", "router", "router", "router", "router", "bench"),
     ]
     assert len(blocks("python")) == 3
 
@@ -148,6 +148,19 @@ def test_a_quantised_copy_drafts_for_its_own_target(tmp_path):
     arbitrage(f"arbitrage models export {bundled_path('draft')} --to F16 --out model-F16.gguf", tmp_path)
     arbitrage(quantize, tmp_path)
     assert {p.name for p in tmp_path.glob("*.gguf")} == {"model-F16.gguf", "model-Q4_0.gguf", "model-Q3_K_S.gguf"}
+
+
+@pytest.mark.slow
+def test_a_router_is_collected_trained_evaluated_calibrated_and_used(tmp_path):
+    """The commands for a router, on fewer problems and for one pass over the pairs."""
+    collect, train, evaluate, calibrate, bench = commands()[10:15]
+    assert "label 1" in arbitrage(collect.replace("--limit 150", "--limit 40 --threads 1"), tmp_path)
+    arbitrage(f"{train.replace('--batch 64', '--batch 32')} --epochs 1 --threads 1", tmp_path)
+    assert "bundled:router" in arbitrage(f"{evaluate} --threads 1", tmp_path)
+    assert (tmp_path / "report/captured.png").is_file()
+    assert "realised" in arbitrage(f"{calibrate} --threads 1", tmp_path)
+    out = arbitrage(bench.replace("--limit 20", "--limit 2 --warmup 0 --threads 1"), tmp_path)
+    assert "arbitrage-router (rate=0.3)" in out
 
 
 def test_the_strategy_example_is_complete(tmp_path, monkeypatch):

@@ -28,6 +28,8 @@ def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], reco
     counts, init, readout = record["counts"], record["init"], sidecar["readout"]
     chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY and value is not None}
     chosen |= {"lr": settings.learning_rate, **sidecar["stream"]}
+    if settings.labels not in ("quantile", "ordinal"):
+        del chosen["classes"]
     head = "with a new head" if init["new_head"] else "its head kept"
     sections = [
         _FRONT.format(name=name),
