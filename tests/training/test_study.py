@@ -1,0 +1,183 @@
+"""The study of routers: what it compares is what it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("pyarrow")
+
+from arbitrage.backends.bundled import bundled_path  # noqa: E402
+from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat  # noqa: E402
+from arbitrage.harness.synthetic import Split, generate  # noqa: E402
+from training.family.rolling import roll  # noqa: E402
+from training.family.writing import Pen  # noqa: E402
+from training.study import classifier, collect, features, heads, quality  # noqa: E402
+from training.study.batched import draw  # noqa: E402
+from training.study.world import Look, World  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def world():
+    torch.set_num_threads(1)
+    return World()
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return list(itertools.islice(generate(Split.ROUTER, 7), 6))
+
+
+@pytest.fixture(scope="module")
+def collected(world, problems, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    return folder, *collect.collect(world, problems, collect.better, folder, "oracle")
+
+
+def test_the_world_writes_and_judges_what_the_models_do_alone(collected, problems):
+    """Reading along the draft's step and keeping what was read change neither texts nor rewards."""
+    _, pairs, _ = collected
+    committed = {(p.problem_id, p.index): p for p in pairs}
+
+    def as_recorded(walks, _drafts, _targets):
+        found = [committed[w.problem.id, len(w.steps)] for w in walks]
+        return [(p.committed, p.draft_reward, p.target_reward) for p in found]
+
+    plain = roll(problems, Pen(bundled_path("draft")), Pen(bundled_path("target")), as_recorded, "test")
+    assert len(plain) == len(pairs)
+    for one in plain:
+        pair = committed[one.problem_id, len(one.history)]
+        assert (one.draft, one.target, one.draft_ids) == (pair.draft, pair.targets[0], pair.draft_ids)
+        assert one.prefix_ids == pair.prefix_ids
+
+
+def test_rewards_are_the_bundled_process_reward_models(collected):
+    """Read in batches and from what was kept, or one by one by the backend: the same reward."""
+    from arbitrage.backends.loading import load_models
+    from arbitrage.types import Role
+
+    _, pairs, table = collected
+    prm = load_models("hf", roles=[Role.PRM], dtype="float32").prm
+    for pair, rewards in zip(pairs[:12], table.rewards, strict=False):
+        with prm.open(pair.statement) as session:
+            for step in pair.history:
+                session.append(step.text, step.author)
+            assert session.score(pair.draft, "draft") == pytest.approx(rewards[0], abs=1e-4)
+            session.discard()
+            assert session.score(pair.targets[0], "target") == pytest.approx(rewards[1], abs=1e-4)
+
+
+def test_a_stopped_collection_goes_on_to_the_same_pairs(collected, world, problems):
+    """What is stored is not made again, and the features stand in the order of the pairs."""
+    folder, pairs, table = collected
+    again, same = collect.collect(world, problems, collect.better, folder, "oracle")
+    assert again == pairs
+    np.testing.assert_array_equal(same.rewards, [[p.draft_reward, p.target_reward] for p in pairs])
+    assert [len(p.draft_ids) for p in pairs] == table.lengths.tolist()
+    assert table.lengths.sum() == len(table.token_states) == len(table.token_looks)
+
+
+def test_a_tree_reads_each_step_as_if_it_stood_alone(collected):
+    """Packed into one sequence or written out one by one, a classifier sees the same, branches included."""
+    _, pairs, _ = collected
+    assert any(p.committed == "target" for p in pairs)
+    directory = bundled_path("prm")
+    torch.manual_seed(0)
+    body = Pen(directory).model.model.eval()
+    head = torch.nn.Linear(body.config.hidden_size, 2)
+    encoder = StreamEncoder(HFCodec(Pen(directory).tokenizer), StreamFormat(annotated=True, chat=True))
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        for one, group in zip(
+            classifier.forest(pairs, directory, annotated=True),
+            (list(g) for _, g in itertools.groupby(pairs, key=lambda p: p.problem_id)),
+            strict=True,
+        ):
+            sees = torch.zeros(1, 1, len(one.ids), len(one.ids)).masked_fill(~torch.from_numpy(one.sees), -1e30)
+            packed = head(body(torch.tensor([one.ids]), sees, torch.tensor([one.positions])).last_hidden_state)[0]
+            for pair, at in zip(group, one.reads, strict=True):
+                steps = [(h.text, h.author) for h in pair.history] + [(pair.draft, "draft")]
+                ids = [*encoder.problem(pair.statement), *(t for step in steps for t in encoder.step(*step))]
+                alone = head(body(torch.tensor([ids])).last_hidden_state)[0, -1]
+                torch.testing.assert_close(packed[at], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_quantile_classes_are_as_many_as_equal_advantages_allow():
+    """Half of all advantages are 0 and stay together; two classes are the sign."""
+    advantages = np.array([-0.3, 0.0, 0.0, 0.0, 0.0, 0.2, 0.4, 0.9])
+    assert classifier.class_of(advantages, 2).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert classifier.class_of(np.linspace(0, 1, 100), 4).tolist() == [i // 25 for i in range(100)]
+    four = classifier.class_of(advantages, 4)
+    assert len({*four[1:5]}) == 1
+    assert (np.diff(four) >= 0).all()
+
+
+def test_a_look_is_about_the_laws_before_the_tokens():
+    """Log-probabilities, entropies and own choices of two known laws."""
+    look = Look.of(np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], dtype=np.float32)), [1, 1])
+    np.testing.assert_allclose(np.exp(look.logprobs), [0.25, 0.8], rtol=1e-5)
+    np.testing.assert_allclose(look.entropies[0], 1.5 * np.log(2), rtol=1e-5)
+    assert look.best.tolist() == [0, 1]
+    assert features.disagreement(look, [1, 1]) == [1.0, 0.0, 0.0]
+    assert features.disagreement(look, [0, 1]) == [0.0, 1.0, 1.0]
+    assert features.looked(look)[1] == pytest.approx(np.log(0.25))
+
+
+def test_draws_follow_the_law():
+    """The quantile function of the softmax at a temperature, at the middle of a fine grid."""
+    row = np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32))
+    grid = (np.arange(10_000) + 0.5) / 10_000
+    share = np.bincount([draw(row, 0.5, u) for u in grid], minlength=3) / len(grid)
+    wanted = np.array([0.04, 0.25, 0.09]) / 0.38
+    np.testing.assert_allclose(share, wanted, atol=2e-4)
+
+
+def test_equal_scores_are_escalated_in_equal_shares():
+    """A constant score is random routing: it captures its rate of everything."""
+    advantage = np.array([0.5, 0.0, 0.0, -0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+    outcome = np.sign(advantage)
+    assert quality.escalated(np.zeros(10), 0.3).tolist() == pytest.approx([0.3] * 10)
+    found = dict(zip(quality.MEASURES, quality.measures(advantage, advantage, outcome), strict=True))
+    assert found["auc"] == 1
+    assert found["captured@0.1"] == pytest.approx(0.5)
+    assert found["captured@0.2"] == pytest.approx(1)
+    assert found["waste@0.3"] == pytest.approx(1 / 3)
+    assert found["captured_outcome@0.2"] == pytest.approx(2)  # the two that help; a third would harm
+
+
+@pytest.mark.parametrize("recipe", [heads.SMALL, heads.LINEAR])
+def test_heads_learn_a_direction_and_repeat_themselves(recipe):
+    """Separable steps are separated; the same seed gives the same head, whatever ran before."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4))
+    labels = x[:, 1] + 0.5 * x[:, 2] > 0.8
+    first = heads.fit(x, labels, recipe, seed=3).scores(x)
+    torch.rand(5)
+    np.testing.assert_array_equal(first, heads.fit(x, labels, recipe, seed=3).scores(x))
+    assert quality.measures(first, labels.astype(float), labels.astype(float))[1] > 0.99
+
+
+def test_a_token_head_finds_the_one_bad_token():
+    """The label hangs on the largest value among a step's tokens, wherever it stands."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(3, 9, 500)
+    tokens = rng.normal(size=(lengths.sum(), 2)).astype(np.float32)
+    ends = np.cumsum(lengths)
+    labels = np.array([tokens[e - n : e, 0].max() > 1.5 for n, e in zip(lengths, ends, strict=True)])
+    head = heads.fit_tokens(tokens, lengths, labels, heads.SMALL, seed=0)
+    found = head.scores(tokens, lengths)
+    assert quality.measures(found, labels.astype(float), labels.astype(float))[1] > 0.98
+
+
+def test_tables_come_back_from_disk_and_keep_problems_apart(collected, tmp_path):
+    """Joined, the problems of the second are other problems."""
+    *_, table = collected
+    table.save(tmp_path / "table.npz")
+    both = features.Table.joined([table, features.Table.load(tmp_path / "table.npz")])
+    assert len(np.unique(both.problems)) == 2 * len(np.unique(table.problems))
+    np.testing.assert_array_equal(both.reader[: len(table.reader)], table.reader)
+    assert json.loads(json.dumps(both.problems.tolist())) == sorted(both.problems.tolist())
