@@ -17,9 +17,11 @@ from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat  # noqa: 
 from arbitrage.harness.synthetic import Split, generate  # noqa: E402
 from training.family.rolling import roll  # noqa: E402
 from training.family.writing import Pen  # noqa: E402
-from training.study import classifier, collect, features, heads, quality  # noqa: E402
+from training.study import classifier, collect, features, heads, quality, replay, report  # noqa: E402
 from training.study.batched import draw  # noqa: E402
-from training.study.world import Look, World  # noqa: E402
+from training.study.candidates import references  # noqa: E402
+from training.study.replay import Arm, Walked  # noqa: E402
+from training.study.world import Look, Turn, World  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +183,80 @@ def test_tables_come_back_from_disk_and_keep_problems_apart(collected, tmp_path)
     assert len(np.unique(both.problems)) == 2 * len(np.unique(table.problems))
     np.testing.assert_array_equal(both.reader[: len(table.reader)], table.reader)
     assert json.loads(json.dumps(both.problems.tolist())) == sorted(both.problems.tolist())
+
+
+def test_routing_for_real_is_what_the_library_does(world, problems):
+    """The shipped router at a threshold escalates the same steps and solves the same problems as its strategy."""
+    from arbitrage.backends.loading import load_models
+    from arbitrage.harness.grading import grade
+    from arbitrage.interfaces import Settings
+    from arbitrage.seeding import problem_rng
+    from arbitrage.strategies import ArbitrageRouter, DraftOnly, TargetOnly
+
+    shipped = json.loads((bundled_path("router") / "arbitrage.json").read_text())["likelihood"]
+    scorer = references(shipped)["shipped arbitrage-router"]
+    policies = {"router": replay.on_tables(scorer), "random": replay.at_random}
+    arms = {"router": Arm("router", 0.3), "draft": Arm("random", 1.0), "target": Arm("random", -1.0)}
+    walked = replay.replay(world, problems, policies, arms)
+    models = load_models("hf", dtype="float32", settings=Settings(max_tokens=256))
+    strategies = {"router": ArbitrageRouter(threshold=0.3), "draft": DraftOnly(), "target": TargetOnly()}
+    for name, strategy in strategies.items():
+        for problem, one in zip(problems, walked[name], strict=True):
+            solved = strategy.solve(problem, models, problem_rng(0, problem.id))
+            assert one.correct == grade(solved.text, problem).correct
+            if name == "router":
+                assert one.steps == len(solved.steps)
+                assert one.escalated == sum(step.escalated for step in solved.steps)
+
+
+def turn(draft_ids, target_ids):
+    """A turn of which only the ids matter."""
+    return Turn(draft_ids, target_ids, *[None] * (len(Turn.__dataclass_fields__) - 2))
+
+
+def test_an_escalation_writes_what_the_pass_over_the_rejected_step_does_not_yield():
+    """Two tokens agree, the pass yields a third, the others are written one by one; acceptance writes nothing."""
+    one = Walked()
+    replay.count(one, turn((1, 2, 9, 9), (1, 2, 3, 4, 5)), "target")
+    assert (one.escalated, one.drafted, one.rewritten) == (1, 4, 2)
+    replay.count(one, turn((1, 2), (1, 2)), "target")
+    replay.count(one, turn((1, 2), (7, 8)), "draft")
+    assert (one.steps, one.escalated, one.drafted, one.rewritten) == (3, 2, 8, 2)
+
+
+def test_a_policy_is_read_off_between_its_arms_and_the_single_models():
+    """Half way between draft-only and target-only, random routing solves half of what lies between."""
+    cost = dict.fromkeys(["draft token", "target token", "target pass over the step", "head", "router", "prm"], 1.0)
+    cost |= dict.fromkeys(["log-probs and entropies", "features"], 0.0)
+    rows = {"steps": 10, "drafted": 100, "prompt": 50}
+
+    def walked(policy, solved, escalated, rewritten):
+        each = [{"correct": i < solved, "escalated": escalated, "rewritten": rewritten, **rows} for i in range(10)]
+        return {"policy": policy, "walked": each}
+
+    runs = {
+        "draft only": walked("random", 2, 0, 0),
+        "random @ 0.1": walked("random", 2, 0, 0),
+        "shipped arbitrage-router @ 0.2": walked("shipped arbitrage-router", 9, 2, 10),
+        "oracle (Δ > 0)": walked("oracle", 10, 2, 10),
+        "target only": walked("random", 10, 10, 100),
+    }
+    lines, facts = report.routing(runs, cost)
+    by_name = {fact["policy"]: fact for fact in facts}
+    assert by_name["random"]["solved"]["0.2"] == pytest.approx(0.2 + 0.8 * 0.2)
+    assert by_name["shipped arbitrage-router"]["solved"]["0.2"] == pytest.approx(0.9)
+    assert by_name["shipped arbitrage-router"]["seconds"]["0.2"] == pytest.approx((100 + 10 + 2 + 10) / 1000)
+    assert by_name["random"]["points_over_shipped"]["0.2"][0] == pytest.approx(-54)
+    assert any(line.startswith("| random | 28.0 | 36.0 | 44.0 |") for line in lines)
+
+
+def test_signs_count_where_reward_and_answer_disagree(collected):
+    """All pairs stand in the table once, and equal steps change neither reward nor answer."""
+    *_, table = collected
+    _, counts = report.signs(table)
+    for who in ("draft", "target"):
+        assert np.sum(counts[f"{who} goes on"]) == len(table.common)
+    same = table.target[:, -1] == 1
+    assert same.any()
+    assert not table.advantage[same].any()
+    assert not table.outcomes[same].any()

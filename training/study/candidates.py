@@ -72,8 +72,8 @@ PROBE = heads.WIDE
 TOKENS = Recipe(units=16, steps=150, learning_rate=1e-2, weight_decay=0.1)
 
 CANDIDATES = {
-    "draft's log-probs and entropies": Candidate(("common", "draft")),
-    "draft's log-probs, linear": Candidate(("common", "draft"), recipe=heads.LINEAR),
+    "draft's log-probs and entropies": Candidate(("common", "draft"), recipe=heads.LINEAR),
+    "draft's log-probs, 16 units": Candidate(("common", "draft")),
     "draft's state, step mean": Candidate(("upper mean",), recipe=PROBE),
     "draft's state, before last token": Candidate(("upper last",), recipe=PROBE),
     "draft's state, after last token": Candidate(("upper after",), recipe=PROBE),
@@ -85,13 +85,15 @@ CANDIDATES = {
     "target's log-probs": Candidate(("common", "target")),
     "target's + draft's log-probs": Candidate(("common", "target", "draft")),
     "target's log-probs + reader": Candidate(("target", "reader")),
-    "draft's log-probs; label m=4": Candidate(("common", "draft"), "expected"),
+    "draft's log-probs; label m=4": Candidate(("common", "draft"), "expected", heads.LINEAR),
     "reader; label m=4": Candidate(("reader",), "expected"),
     "target's log-probs; label m=4": Candidate(("common", "target"), "expected"),
-    "draft's log-probs; outcome, draft goes on": Candidate(("common", "draft"), "outcome, draft goes on"),
+    "draft's log-probs; outcome, draft goes on": Candidate(("common", "draft"), "outcome, draft goes on", heads.LINEAR),
     "reader; outcome, draft goes on": Candidate(("reader",), "outcome, draft goes on"),
     "target's log-probs; outcome, draft goes on": Candidate(("common", "target"), "outcome, draft goes on"),
-    "draft's log-probs; outcome, target goes on": Candidate(("common", "draft"), "outcome, target goes on"),
+    "draft's log-probs; outcome, target goes on": Candidate(
+        ("common", "draft"), "outcome, target goes on", heads.LINEAR
+    ),
     "reader; outcome, target goes on": Candidate(("reader",), "outcome, target goes on"),
     "target's log-probs; outcome, target goes on": Candidate(("common", "target"), "outcome, target goes on"),
 }

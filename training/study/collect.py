@@ -41,7 +41,7 @@ def collect(
         outcomes = final(world, visited)
         for leftover in shards(folder)[number:]:  # its features were not written
             leftover.unlink()
-        write_shard(folder, [_pair(*one, who, roll_in) for one, who in zip(visited, authors, strict=True)])
+        write_shard(folder, [pair(*one, who, roll_in) for one, who in zip(visited, authors, strict=True)])
         Table.of(visited, sampled, outcomes).save(file)
         world.forget()
         print(f"{folder.name}: {at + _CHUNK} problems, {time.perf_counter() - started:.0f} s", flush=True)
@@ -81,7 +81,8 @@ def _features(folder: Path, number: int) -> Path:
     return folder / f"features-{number:05d}.npz"
 
 
-def _pair(state: State, turn: Turn, author: Author, roll_in: str) -> StepPair:
+def pair(state: State, turn: Turn, author: Author, roll_in: str) -> StepPair:
+    """The record of one prefix."""
     return StepPair(
         problem_id=state.problem.id,
         statement=state.problem.problem,

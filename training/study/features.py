@@ -1,4 +1,4 @@
-"""What a router may look at, as numbers: one row a step pair, one group of columns for each thing that has to be run."""
+"""What a router may look at, as numbers: a row for each step pair, a group of columns for each thing that is run."""
 
 from __future__ import annotations
 
