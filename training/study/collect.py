@@ -44,8 +44,13 @@ def collect(
         write_shard(folder, [pair(*one, who, roll_in) for one, who in zip(visited, authors, strict=True)])
         Table.of(visited, sampled, outcomes).save(file)
         world.forget()
-        print(f"{folder.name}: {at + _CHUNK} problems, {time.perf_counter() - started:.0f} s", flush=True)
-    return list(read_pairs(folder)), Table.joined([Table.load(_features(folder, i)) for i in range(len(parts))])
+        print(
+            f"{folder.name}: {min(at + _CHUNK, len(problems))} problems, {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
+    wanted = {p.id for p in problems}  # the folder may hold more
+    pairs = [pair for pair in read_pairs(folder) if pair.problem_id in wanted]
+    return pairs, Table.joined([Table.load(_features(folder, i)) for i in range(len(parts))])
 
 
 def walk(world: World, problems: Sequence[Problem], choose: Choose) -> tuple[list[tuple[State, Turn]], list[Author]]:

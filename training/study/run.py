@@ -36,7 +36,9 @@ REPLAYED = (
     "draft's state at each token",
     "reader + draft's log-probs",
     "target's log-probs",
+    "target's log-probs + reader",
     "reader; outcome, draft goes on",
+    "reader; outcome, target goes on",
     "target's log-probs; outcome, draft goes on",
     "target's log-probs; outcome, target goes on",
 )
@@ -169,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("work/study"))
     parser.add_argument("--out", type=Path, default=Path("runs/router-study"))
-    parser.add_argument("--training", type=int, default=1400, help="problems to learn from")
+    parser.add_argument("--training", type=int, default=1600, help="problems to learn from")
     parser.add_argument("--held-out", type=int, default=400, help="problems to judge by")
     parser.add_argument("--replayed", type=int, default=300, help="of these, problems that are routed for real")
     parser.add_argument("--own", type=int, default=240, help="problems of each kind collected again on own prefixes")
