@@ -14,6 +14,7 @@ pytest.importorskip("pyarrow")
 
 from arbitrage.backends.bundled import bundled_path  # noqa: E402
 from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat  # noqa: E402
+from arbitrage.harness.router.measures import auc  # noqa: E402
 from arbitrage.harness.synthetic import Split, generate  # noqa: E402
 from training.family.rolling import roll  # noqa: E402
 from training.family.writing import Pen  # noqa: E402
@@ -138,17 +139,20 @@ def test_draws_follow_the_law():
     np.testing.assert_allclose(share, wanted, atol=2e-4)
 
 
-def test_equal_scores_are_escalated_in_equal_shares():
-    """A constant score is random routing: it captures its rate of everything."""
-    advantage = np.array([0.5, 0.0, 0.0, -0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
-    outcome = np.sign(advantage)
-    assert quality.escalated(np.zeros(10), 0.3).tolist() == pytest.approx([0.3] * 10)
-    found = dict(zip(quality.MEASURES, quality.measures(advantage, advantage, outcome), strict=True))
-    assert found["auc"] == 1
-    assert found["captured@0.1"] == pytest.approx(0.5)
-    assert found["captured@0.2"] == pytest.approx(1)
-    assert found["waste@0.3"] == pytest.approx(1 / 3)
-    assert found["captured_outcome@0.2"] == pytest.approx(2)  # the two that help; a third would harm
+def test_seeds_are_averaged_and_equal_scores_are_escalated_in_equal_shares():
+    """A constant score is random routing, with an AUC of a half; beside the advantage itself it halves the distance."""
+    rng = np.random.default_rng(0)
+    advantage = np.where(rng.random(400) < 0.2, rng.random(400), 0.0)
+    problems = np.repeat(np.arange(40), 10)
+    best, both = (
+        quality.judge(seeds, advantage, advantage, problems) for seeds in ([advantage], [advantage, np.zeros(400)])
+    )
+    assert best["auc"].value == 1
+    assert both["auc"].value == pytest.approx(0.75)
+    assert both["captured@0.1"].value == pytest.approx((best["captured@0.1"].value + 0.1) / 2, abs=1e-6)
+    assert best["captured@0.3"].value == pytest.approx(1)
+    assert best["outcome captured@0.2"].value == pytest.approx(1, abs=0.01)
+    assert both["auc"].low < 0.75 + 1e-9 <= both["auc"].high + 2e-9
 
 
 @pytest.mark.parametrize("recipe", [heads.SMALL, heads.LINEAR])
@@ -160,7 +164,7 @@ def test_heads_learn_a_direction_and_repeat_themselves(recipe):
     first = heads.fit(x, labels, recipe, seed=3).scores(x)
     torch.rand(5)
     np.testing.assert_array_equal(first, heads.fit(x, labels, recipe, seed=3).scores(x))
-    assert quality.measures(first, labels.astype(float), labels.astype(float))[1] > 0.99
+    assert auc(first, labels) > 0.99
 
 
 def test_a_token_head_finds_the_one_bad_token():
@@ -172,7 +176,7 @@ def test_a_token_head_finds_the_one_bad_token():
     labels = np.array([tokens[e - n : e, 0].max() > 1.5 for n, e in zip(lengths, ends, strict=True)])
     head = heads.fit_tokens(tokens, lengths, labels, heads.SMALL, seed=0)
     found = head.scores(tokens, lengths)
-    assert quality.measures(found, labels.astype(float), labels.astype(float))[1] > 0.98
+    assert auc(found, labels) > 0.98
 
 
 def test_tables_come_back_from_disk_and_keep_problems_apart(collected, tmp_path):
@@ -243,9 +247,9 @@ def test_a_policy_is_read_off_between_its_arms_and_the_single_models():
     }
     lines, facts = report.routing(runs, cost)
     by_name = {fact["policy"]: fact for fact in facts}
-    assert by_name["random"]["solved"]["0.2"] == pytest.approx(0.2 + 0.8 * 0.2)
-    assert by_name["shipped arbitrage-router"]["solved"]["0.2"] == pytest.approx(0.9)
-    assert by_name["shipped arbitrage-router"]["seconds"]["0.2"] == pytest.approx((100 + 10 + 2 + 10) / 1000)
+    assert by_name["random"]["solved"]["0.2"][0] == pytest.approx(0.2 + 0.8 * 0.2)
+    assert by_name["shipped arbitrage-router"]["solved"]["0.2"][0] == pytest.approx(0.9)
+    assert by_name["shipped arbitrage-router"]["seconds"]["0.2"][0] == pytest.approx((100 + 10 + 2 + 10) / 1000)
     assert by_name["random"]["points_over_shipped"]["0.2"][0] == pytest.approx(-54)
     assert any(line.startswith("| random | 28.0 | 36.0 | 44.0 |") for line in lines)
 

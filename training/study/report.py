@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from arbitrage.harness import environment
+from arbitrage.harness.statistics import Counts, bootstrap_each
 from training.study.candidates import CANDIDATES, labels
 from training.study.features import Floats, Table
-from training.study.quality import MEASURES, RATES
+from training.study.quality import MEASURES, RATES, RESAMPLES
 
-Quality = Mapping[str, tuple[float, float, float]]
-_AT = (0.1, 0.2, 0.3)
-_RESAMPLES = 1000
+Quality = Mapping[str, Sequence[float | None]]
+"""Value, lower and upper end of each measure."""
+AT = (0.1, 0.2, 0.3)
 
 
 def decision_cost(name: str, cost: Mapping[str, float]) -> float:
@@ -57,15 +58,6 @@ def seconds(name: str, walked: Mapping[str, Floats], cost: Mapping[str, float]) 
     return out
 
 
-def curve(arms: Sequence[Mapping[str, Floats]], name: str, cost: Mapping[str, float], at: Floats) -> Floats:
-    """Escalation rate, accuracy and seconds of each arm over the problems drawn, shape (arms, 3)."""
-    rows = []
-    for one in arms:
-        rate = one["escalated"][at].sum() / one["steps"][at].sum()
-        rows.append([rate, one["correct"][at].mean(), seconds(name, one, cost)[at].mean()])
-    return np.array(sorted(rows))
-
-
 def _columns(walked: Mapping[str, Any]) -> dict[str, Floats]:
     return {key: np.array([row[key] for row in walked["walked"]], dtype=np.float64) for key in walked["walked"][0]}
 
@@ -74,40 +66,49 @@ def routing(walked: Mapping[str, Any], cost: Mapping[str, float]) -> tuple[list[
     """Accuracy and modelled seconds of each policy at equal escalation rates, read off between its own arms."""
     arms = {name: _columns(one) for name, one in walked.items()}
     policies = list(dict.fromkeys(one["policy"] for name, one in walked.items() if "@" in name))
-    ends = arms["draft only"], arms["target only"]
+    ends = [arms["draft only"], arms["target only"]]
     count = len(ends[0]["correct"])
-    rng = np.random.default_rng(0)
-    draws = [np.arange(count), *rng.integers(0, count, (_RESAMPLES, count))]
 
-    def values(policy: str, at: Floats) -> Floats:
+    def read(policy: str, counts: Counts) -> Floats:
+        """Solved shares and seconds at `AT`, shape (k, 2 · rates)."""
         own = [one for name, one in arms.items() if "@" in name and walked[name]["policy"] == policy]
-        points = curve([ends[0], *own, ends[1]], policy, cost, at)
-        read = [np.interp(_AT, points[:, 0], points[:, k]) for k in (1, 2)]
-        return np.concatenate(read)
+        points = []
+        for one in [ends[0], *own, ends[1]]:
+            rate = (counts @ one["escalated"]) / (counts @ one["steps"])
+            points.append([rate, counts @ one["correct"] / count, counts @ seconds(policy, one, cost) / count])
+        found = []
+        for rate, solved, spent in np.array(points).transpose(2, 1, 0):  # one weighting, shape (3, arms)
+            order = np.argsort(rate)
+            found.append([np.interp(AT, rate[order], one[order]) for one in (solved, spent)])
+        return np.array(found).reshape(len(counts), -1)
 
-    reference = np.array([values("shipped arbitrage-router", at) for at in draws])
-    lines = [
-        "| policy | " + " | ".join(f"solved @ {r}, %" for r in _AT) + " | difference @ 0.1 | @ 0.2 | seconds @ 0.2 |",
-        "|---|" + "--:|" * (len(_AT) + 3),
-    ]
+    head = [*(f"solved @ {r}, %" for r in AT), *(f"difference @ {r}" for r in AT), "seconds @ 0.2"]
+    lines = ["| policy | " + " | ".join(head) + " |", "|---|" + "--:|" * len(head)]
     facts: list[dict[str, object]] = []
     for policy in policies:
-        drawn = np.array([values(policy, at) for at in draws])
-        gain = 100 * (drawn - reference)
-        low, high = np.quantile(gain[1:], [0.025, 0.975], axis=0)
-        shown = [f"{gain[0, k]:+.1f} [{low[k]:.1f}, {high[k]:.1f}]" for k in (0, 1)]
-        solved = [f"{100 * v:.1f}" for v in drawn[0, : len(_AT)]]
-        lines.append(f"| {policy} | " + " | ".join([*solved, *shown, f"{drawn[0, len(_AT) + 1]:.3f}"]) + " |")
+
+        def statistics(counts: Counts, policy: str = policy) -> Floats:
+            ours, theirs = read(policy, counts), read("shipped arbitrage-router", counts)
+            return np.concatenate([ours, 100 * (ours - theirs)[:, : len(AT)]], 1)
+
+        found = bootstrap_each(statistics, count, resamples=RESAMPLES)
+        solved, spent, gained = found[: len(AT)], found[len(AT) : 2 * len(AT)], found[2 * len(AT) :]
+        cells = [one.shown(".1f", 100).split(" ")[0] for one in solved]
+        cells += [one.shown("+.1f") for one in gained] + [f"{spent[AT.index(0.2)].value:.3f}"]
+        lines.append(f"| {policy} | " + " | ".join(cells) + " |")
+        values = {"solved": solved, "seconds": spent, "points_over_shipped": gained}
         facts.append(
-            {"policy": policy, "solved": dict(zip(map(str, _AT), drawn[0, : len(_AT)].tolist(), strict=True))}
-            | {"points_over_shipped": {str(r): [gain[0, k], low[k], high[k]] for k, r in enumerate(_AT)}}
-            | {"seconds": dict(zip(map(str, _AT), drawn[0, len(_AT) :].tolist(), strict=True))}
+            {"policy": policy}
+            | {
+                key: {str(r): [one.value, one.low, one.high] for r, one in zip(AT, many, strict=True)}
+                for key, many in values.items()
+            }
         )
     for name in ("draft only", "oracle (Δ > 0)", "target only"):
         one = arms[name]
-        rate = one["escalated"].sum() / one["steps"].sum()
-        lines.append(f"| {name} (rate {rate:.2f}) | {100 * one['correct'].mean():.1f} |" + " |" * (len(_AT) + 2))
-        facts.append({"policy": name, "rate": rate, "solved": one["correct"].mean()})
+        rate, right = one["escalated"].sum() / one["steps"].sum(), one["correct"].mean()
+        lines.append(f"| {name}: {100 * right:.1f} % at rate {rate:.2f} |" + " |" * len(head))
+        facts.append({"policy": name, "rate": rate, "solved": right})
     return lines, facts
 
 
@@ -136,9 +137,9 @@ def table(quality: Mapping[str, Quality], cost: Mapping[str, float]) -> list[str
     return lines
 
 
-def _cell(found: tuple[float, float, float], interval: bool) -> str:
+def _cell(found: Sequence[float | None], interval: bool) -> str:
     value, low, high = found
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if interval else f"{value:.3f}"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if interval and low is not None else f"{value:.3f}"
 
 
 def write(

@@ -121,9 +121,10 @@ def again_on_own_prefixes(
     return found
 
 
-def judged(seeds: Sequence[Floats], table: Table) -> dict[str, tuple[float, float, float]]:
-    """All measures of one candidate."""
-    return quality.with_intervals(seeds, table.advantage, table.outcome_advantage(0), table.problems)
+def judged(seeds: Sequence[Floats], table: Table) -> dict[str, list[float | None]]:
+    """All measures of one candidate: value, lower and upper end."""
+    found = quality.judge(seeds, table.advantage, table.outcome_advantage(0), table.problems)
+    return {name: [one.value, one.low, one.high] for name, one in found.items()}
 
 
 def routed(
@@ -177,6 +178,7 @@ def main() -> None:
     parser.add_argument("--own", type=int, default=240, help="problems of each kind collected again on own prefixes")
     parser.add_argument("--text-problems", type=int, default=1200, help="training problems of the classifiers on text")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--text-seeds", type=int, default=3, help="of the classifiers on text")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -187,7 +189,12 @@ def main() -> None:
     held_out_pairs, held_out = collect.collect(world, fresh, collect.better, work / "held-out", "oracle")
     training_pairs, training = collect.collect(world, learnt, collect.better, work / "training", "oracle")
     text_scores = texts.scores(
-        work / "text", training_pairs, training.problems, held_out_pairs, seeds, arguments.text_problems
+        work / "text",
+        training_pairs,
+        training.problems,
+        held_out_pairs,
+        range(arguments.text_seeds),
+        arguments.text_problems,
     )
     scores = scored(training, held_out, seeds) | with_text(training, held_out, text_scores)
 
