@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf.likelihood import AdvantageHead, Reading, readout
 from training.study import heads
 from training.study.features import Floats, Table
@@ -99,10 +101,15 @@ CANDIDATES = {
 }
 
 
-def references(shipped: Mapping[str, object]) -> dict[str, Scorer]:
-    """Scores that need no fitting; `shipped` is the likelihood entry of the shipped router's sidecar."""
-    head = readout(shipped)
+def shipped_head() -> AdvantageHead:
+    """The bundled router's head."""
+    head = readout(json.loads((bundled_path("router") / "arbitrage.json").read_text())["likelihood"])
     assert isinstance(head, AdvantageHead)
+    return head
+
+
+def references(head: AdvantageHead) -> dict[str, Scorer]:
+    """Scores that need no fitting; `head` is the shipped router's."""
     return {
         "shipped arbitrage-router": lambda t: np.array([head.score(Reading(*row)) for row in t.reader]),
         "−s_d (RSD)": lambda t: -t.rewards[:, 0],

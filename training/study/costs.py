@@ -13,15 +13,16 @@ from statistics import median
 
 import numpy as np
 
+from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Reading
 from arbitrage.backends.loading import load_models
 from arbitrage.harness.router.pairs import StepPair
 from arbitrage.interfaces import Continuation, Stop
 from arbitrage.sampling import Sampling
 from training.study.features import looked
-from training.study.heads import Head
 from training.study.world import Look
 
 PROBLEMS = 60
+EXAMPLE = Reading(*[0.0] * len(FEATURES))
 
 
 def written(continuation: object) -> int:
@@ -30,13 +31,12 @@ def written(continuation: object) -> int:
     return len(continuation.ids)
 
 
-def measure(pairs: Sequence[StepPair], head: Head, columns: int, threads: int = 1) -> dict[str, float]:
+def measure(pairs: Sequence[StepPair], head: AdvantageHead, threads: int = 1) -> dict[str, float]:
     """Milliseconds of processor time by name.
 
     Args:
         pairs: whole solutions, step by step.
-        head: a fitted head on `columns` numbers, as an example of what a head costs.
-        columns: how many numbers it takes.
+        head: the shipped one, as an example of what a head costs.
         threads: of the models.
     """
     models = load_models("hf", dtype="float32", threads=threads)
@@ -70,7 +70,7 @@ def measure(pairs: Sequence[StepPair], head: Head, columns: int, threads: int = 
                 rows = timed("target pass over the step", lambda s=session, i=ids: s.extend(i, logits=len(i)))
             look = timed("log-probs and entropies", lambda r=rows, i=ids: Look.of(r, i))
             timed("features", lambda o=look: looked(o))
-            timed("head", lambda: head.scores(np.zeros((1, columns))))
+            timed("head", lambda: head.score(EXAMPLE))
             for name, scorer in scorers.items():
                 timed(name, lambda s=scorer, p=pair: s.score(p.draft, "draft"))
                 if pair.committed == "draft":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from arbitrage.harness import environment
-from arbitrage.harness.statistics import Counts, bootstrap_each
+from arbitrage.harness.statistics import Counts, Estimate, bootstrap_each
 from training.study.candidates import CANDIDATES, labels
 from training.study.features import Floats, Table
 from training.study.quality import MEASURES, RATES, RESAMPLES
@@ -18,6 +18,8 @@ from training.study.quality import MEASURES, RATES, RESAMPLES
 Quality = Mapping[str, Sequence[float | None]]
 """Value, lower and upper end of each measure."""
 AT = (0.1, 0.2, 0.3)
+NEARLY = 0.97
+"""Share of target-only's accuracy at which policies are compared by their seconds."""
 
 
 def decision_cost(name: str, cost: Mapping[str, float]) -> float:
@@ -63,53 +65,66 @@ def _columns(walked: Mapping[str, Any]) -> dict[str, Floats]:
 
 
 def routing(walked: Mapping[str, Any], cost: Mapping[str, float]) -> tuple[list[str], list[dict[str, object]]]:
-    """Accuracy and modelled seconds of each policy at equal escalation rates, read off between its own arms."""
+    """Each policy between its own arms: at equal escalation rates, and where it solves nearly what the target does."""
     arms = {name: _columns(one) for name, one in walked.items()}
     policies = list(dict.fromkeys(one["policy"] for name, one in walked.items() if "@" in name))
     ends = [arms["draft only"], arms["target only"]]
     count = len(ends[0]["correct"])
 
     def read(policy: str, counts: Counts) -> Floats:
-        """Solved shares and seconds at `AT`, shape (k, 2 · rates)."""
+        """Solved shares, then seconds at `AT`, then seconds to `NEARLY`; shape (k, 2 · rates + 1)."""
         own = [one for name, one in arms.items() if "@" in name and walked[name]["policy"] == policy]
         points = []
         for one in [ends[0], *own, ends[1]]:
             rate = (counts @ one["escalated"]) / (counts @ one["steps"])
             points.append([rate, counts @ one["correct"] / count, counts @ seconds(policy, one, cost) / count])
         found = []
-        for rate, solved, spent in np.array(points).transpose(2, 1, 0):  # one weighting, shape (3, arms)
-            order = np.argsort(rate)
-            found.append([np.interp(AT, rate[order], one[order]) for one in (solved, spent)])
-        return np.array(found).reshape(len(counts), -1)
+        for one in np.array(points).transpose(2, 1, 0):  # one weighting, shape (3, arms)
+            rate, solved, spent = one[:, np.argsort(one[0])]
+            nearly = np.interp(NEARLY * solved[-1], np.maximum.accumulate(solved), spent)
+            found.append([*np.interp(AT, rate, solved), *np.interp(AT, rate, spent), nearly])
+        return np.array(found)
 
-    head = [*(f"solved @ {r}, %" for r in AT), *(f"difference @ {r}" for r in AT), "seconds @ 0.2"]
+    head = [*(f"solved @ {r}, %" for r in AT), *(f"difference @ {r}" for r in AT[:2])]
+    head += ["ms @ 0.2", f"ms to {100 * NEARLY:.0f} % of the target", "in ms of the shipped"]
     lines = ["| policy | " + " | ".join(head) + " |", "|---|" + "--:|" * len(head)]
     facts: list[dict[str, object]] = []
     for policy in policies:
 
         def statistics(counts: Counts, policy: str = policy) -> Floats:
             ours, theirs = read(policy, counts), read("shipped arbitrage-router", counts)
-            return np.concatenate([ours, 100 * (ours - theirs)[:, : len(AT)]], 1)
+            gained = 100 * (ours - theirs)[:, : len(AT)]
+            return np.concatenate([ours, gained, (ours / theirs)[:, -1:]], 1)
 
         found = bootstrap_each(statistics, count, resamples=RESAMPLES)
-        solved, spent, gained = found[: len(AT)], found[len(AT) : 2 * len(AT)], found[2 * len(AT) :]
-        cells = [one.shown(".1f", 100).split(" ")[0] for one in solved]
-        cells += [one.shown("+.1f") for one in gained] + [f"{spent[AT.index(0.2)].value:.3f}"]
+        solved, spent, rest = found[: len(AT)], found[len(AT) : 2 * len(AT)], found[2 * len(AT) :]
+        nearly, gained, ratio = rest[0], rest[1:-1], rest[-1]
+        cells = [f"{100 * one.value:.1f}" for one in solved] + [one.shown("+.1f") for one in gained[:2]]
+        cells += [f"{1000 * one.value:.1f}" for one in (spent[AT.index(0.2)], nearly)] + [ratio.shown(".2f")]
         lines.append(f"| {policy} | " + " | ".join(cells) + " |")
         values = {"solved": solved, "seconds": spent, "points_over_shipped": gained}
         facts.append(
-            {"policy": policy}
-            | {
-                key: {str(r): [one.value, one.low, one.high] for r, one in zip(AT, many, strict=True)}
-                for key, many in values.items()
-            }
+            {"policy": policy, "seconds_to_nearly": _ends(nearly), "of_shipped": _ends(ratio)}
+            | {key: {str(r): _ends(one) for r, one in zip(AT, many, strict=True)} for key, many in values.items()}
         )
     for name in ("draft only", "oracle (Δ > 0)", "target only"):
         one = arms[name]
         rate, right = one["escalated"].sum() / one["steps"].sum(), one["correct"].mean()
-        lines.append(f"| {name}: {100 * right:.1f} % at rate {rate:.2f} |" + " |" * len(head))
+        spent_s = seconds("random", one, cost).mean()
+        shown = "" if name.startswith("oracle") else f", {1000 * spent_s:.1f} ms"
+        lines.append(f"| {name}: {100 * right:.1f} % at rate {rate:.2f}{shown} |" + " |" * len(head))
         facts.append({"policy": name, "rate": rate, "solved": right})
+    for name, one in walked.items():
+        columns = arms[name]
+        rate, right = columns["escalated"].sum() / columns["steps"].sum(), columns["correct"].mean()
+        facts.append(
+            {"arm": name, "rate": rate, "solved": right, "ms": 1000 * seconds(one["policy"], columns, cost).mean()}
+        )
     return lines, facts
+
+
+def _ends(one: Estimate) -> list[float | None]:
+    return [one.value, one.low, one.high]
 
 
 def signs(table: Table) -> tuple[list[str], dict[str, object]]:

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from arbitrage.backends.bundled import bundled_path
+from arbitrage.backends.hf.likelihood import AdvantageHead
 from arbitrage.harness.synthetic import Split, generate
 from arbitrage.types import Author, Problem
 from training.study import classifier, collect, costs, quality, replay, report, texts
-from training.study.candidates import CANDIDATES, Scorer, columns, labels, references
+from training.study.candidates import CANDIDATES, Scorer, columns, labels, references, shipped_head
 from training.study.features import Floats, Table
 from training.study.heads import LINEAR, SMALL, fit
 from training.study.replay import Arm, Policy, on_tables
@@ -50,10 +51,9 @@ def cutoff(scores: Floats, rate: float) -> float:
     return float(np.quantile(scores, 1 - rate))
 
 
-def scored(training: Table, held_out: Table, seeds: Sequence[int]) -> dict[str, list[Floats]]:
+def scored(training: Table, held_out: Table, head: AdvantageHead, seeds: Sequence[int]) -> dict[str, list[Floats]]:
     """Held-out scores of the references and of every candidate, a list entry for each seed."""
-    shipped = json.loads((bundled_path("router") / "arbitrage.json").read_text())["likelihood"]
-    found = {name: [scorer(held_out)] for name, scorer in references(shipped).items()}
+    found = {name: [scorer(held_out)] for name, scorer in references(head).items()}
     for name, candidate in CANDIDATES.items():
         found[name] = [candidate.fit(training, seed)(held_out) for seed in seeds]
         print(f"fitted: {name}", flush=True)
@@ -196,10 +196,10 @@ def main() -> None:
         range(arguments.text_seeds),
         arguments.text_problems,
     )
-    scores = scored(training, held_out, seeds) | with_text(training, held_out, text_scores)
+    head = shipped_head()
+    scores = scored(training, held_out, head, seeds) | with_text(training, held_out, text_scores)
 
-    shipped = json.loads((bundled_path("router") / "arbitrage.json").read_text())["likelihood"]
-    fitted = references(shipped) | {name: CANDIDATES[name].fit(training, 0) for name in REPLAYED}
+    fitted = references(head) | {name: CANDIDATES[name].fit(training, 0) for name in REPLAYED}
     text = text_policy(texts.load(work / "text", CLASSIFIER, 0), annotated=True)
     walked = kept(
         work / "replay.json",
@@ -209,11 +209,7 @@ def main() -> None:
         work / "own.json",
         lambda: again_on_own_prefixes(world, work, learnt[: arguments.own], fresh[: arguments.own], training, held_out),
     )
-    example = ("common", "draft")
-    head = fit(columns(training, example), training.advantage > 0, CANDIDATES[LEARNER].recipe, 0)
-    cost = kept(
-        work / "costs.json", lambda: dict(costs.measure(held_out_pairs, head, columns(held_out, example).shape[1]))
-    )
+    cost = kept(work / "costs.json", lambda: dict(costs.measure(held_out_pairs, head, arguments.threads)))
     quality_of = {name: judged(many, held_out) for name, many in scores.items()}
     report.write(arguments.out, vars(arguments), quality_of, held_out, training, walked, own, cost)
 
