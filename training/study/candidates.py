@@ -114,5 +114,6 @@ def references(head: AdvantageHead) -> dict[str, Scorer]:
         "shipped arbitrage-router": lambda t: np.array([head.score(Reading(*row)) for row in t.reader]),
         "−s_d (RSD)": lambda t: -t.rewards[:, 0],
         "−draft confidence (mean log-prob)": lambda t: -t.draft[:, 0],
+        "−draft's lowest log-prob": lambda t: -t.draft[:, 1],
         "oracle (Δ itself)": lambda t: t.advantage,
     }

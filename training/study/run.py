@@ -21,7 +21,7 @@ from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf.likelihood import AdvantageHead
 from arbitrage.harness.synthetic import Split, generate
 from arbitrage.types import Author, Problem
-from training.study import classifier, collect, costs, quality, replay, report, texts
+from training.study import classifier, clock, collect, costs, quality, replay, report, texts
 from training.study.candidates import CANDIDATES, Scorer, columns, labels, references, shipped_head
 from training.study.features import Floats, Table
 from training.study.heads import LINEAR, SMALL, fit
@@ -31,7 +31,7 @@ from training.study.world import State, Turn, World
 LEARNER = "draft's log-probs and entropies"
 """Whose own prefixes are collected again."""
 RATE = 0.3
-REPLAYED_RATES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+REPLAYED_RATES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 REPLAYED = (
     "draft's log-probs and entropies",
     "draft's state at each token",
@@ -175,6 +175,9 @@ def main() -> None:
     parser.add_argument("--training", type=int, default=1600, help="problems to learn from")
     parser.add_argument("--held-out", type=int, default=400, help="problems to judge by")
     parser.add_argument("--replayed", type=int, default=300, help="of these, problems that are routed for real")
+    parser.add_argument(
+        "--timed", type=int, default=120, help="of these, problems that the library solves by the clock"
+    )
     parser.add_argument("--own", type=int, default=240, help="problems of each kind collected again on own prefixes")
     parser.add_argument("--text-problems", type=int, default=1200, help="training problems of the classifiers on text")
     parser.add_argument("--seeds", type=int, default=3)
@@ -188,6 +191,8 @@ def main() -> None:
     world = World()
     held_out_pairs, held_out = collect.collect(world, fresh, collect.better, work / "held-out", "oracle")
     training_pairs, training = collect.collect(world, learnt, collect.better, work / "training", "oracle")
+    head = shipped_head()
+    scores = scored(training, held_out, head, seeds)
     text_scores = texts.scores(
         work / "text",
         training_pairs,
@@ -196,8 +201,7 @@ def main() -> None:
         range(arguments.text_seeds),
         arguments.text_problems,
     )
-    head = shipped_head()
-    scores = scored(training, held_out, head, seeds) | with_text(training, held_out, text_scores)
+    scores |= with_text(training, held_out, text_scores)
 
     fitted = references(head) | {name: CANDIDATES[name].fit(training, 0) for name in REPLAYED}
     text = text_policy(texts.load(work / "text", CLASSIFIER, 0), annotated=True)
@@ -210,8 +214,10 @@ def main() -> None:
         lambda: again_on_own_prefixes(world, work, learnt[: arguments.own], fresh[: arguments.own], training, held_out),
     )
     cost = kept(work / "costs.json", lambda: dict(costs.measure(held_out_pairs, head, arguments.threads)))
+    least = {rate: float(np.quantile(held_out.draft[:, 0], rate)) for rate in (0.3, 0.4, 0.5)}
+    timed = kept(work / "clock.json", lambda: clock.measure(fresh[: arguments.timed], least, arguments.threads))
     quality_of = {name: judged(many, held_out) for name, many in scores.items()}
-    report.write(arguments.out, vars(arguments), quality_of, held_out, training, walked, own, cost)
+    report.write(arguments.out, vars(arguments), quality_of, held_out, training, walked, own, cost, timed)
 
 
 if __name__ == "__main__":
