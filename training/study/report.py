@@ -198,7 +198,7 @@ def write(
         "",
         *table(quality, cost),
         "",
-        f"Routed for real: {replayed} problems; differences to the shipped router, points; ms a problem from measured costs.",
+        f"Routed for real: {replayed} problems; differences to the shipped router in points; ms from measured costs.",
         "",
         *routing_lines,
         "",
@@ -223,7 +223,8 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     content = {
-        "arguments": {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()},
+        "command": "python -m training.study.run",
+        "arguments": {key: value for key, value in arguments.items() if not isinstance(value, Path)},
         "sizes": sizes,
         "quality": quality,
         "routing": routing_facts,
