@@ -11,7 +11,7 @@ LIMIT ?= 40
 THREADS ?= 1
 BACKEND ?= hf
 DATASET ?= bundled
-STRATEGY ?= target-only,draft-only,random-route,token-sd,rsd,arbitrage-oracle,arbitrage-router
+STRATEGY ?= target-only,draft-only,random-route,draft-confidence:rate=0.5,token-sd,rsd,arbitrage-oracle,arbitrage-router
 # A folder holds one run: when runs/bench is taken, the next run goes beside it. To continue an interrupted one:
 # make bench OUT=runs/bench BENCH_ARGS=--resume
 ifndef OUT

@@ -12,6 +12,7 @@ def register_strategies(register: Register) -> None:
     register("target-only", f"{where}:TargetOnly", "the target writes everything (the row to compare with)")
     register("draft-only", f"{where}:DraftOnly", "the draft writes everything")
     register("random-route", f"{where}:RandomRoute", "each step goes to the target at random, at a given rate")
+    register("draft-confidence", f"{where}:DraftConfidence", "escalate the steps that the draft was unsure of")
     register("token-sd", f"{where}:TokenSD", "exact token-level speculative decoding")
     register("rsd", f"{where}:RSD", "keep a draft step when the PRM rewards it enough (2501.19324)")
     register("arbitrage-oracle", f"{where}:ArbitrageOracle", "write both steps, keep the one with the better reward")

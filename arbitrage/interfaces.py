@@ -238,6 +238,8 @@ class LanguageModel(ABC):
     """What the model wants to read after the statement; empty when it was trained on the statement alone."""
     cpu_threads: CpuThreads | None = None
     """What its passes run on; None where there is nothing to set, as on a GPU."""
+    thresholds: Mapping[float, float] = {}
+    """Calibration of its confidence in its own steps: escalation rate to threshold. Empty when it has none."""
 
     @abstractmethod
     def open(self, prompt: Sequence[int]) -> Session:

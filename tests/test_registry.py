@@ -61,10 +61,11 @@ def offering(kind: Kind, *registrations: tuple[Any, ...]) -> SimpleNamespace:
 def test_builtin_names_come_through_the_hooks_of_every_plugin() -> None:
     """Built-in strategies, backends and data sets are entries of a plugin called arbitrage, each with a summary."""
     names = Registry()
-    assert names.names("strategy")[:7] == [
+    assert names.names("strategy")[:8] == [
         "target-only",
         "draft-only",
         "random-route",
+        "draft-confidence",
         "token-sd",
         "rsd",
         "arbitrage-oracle",

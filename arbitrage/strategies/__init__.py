@@ -3,6 +3,7 @@
 To write a step strategy, subclass `StepStrategy` and return a `Policy`; `random_route.py` is the shortest example.
 """
 
+from arbitrage.strategies.confidence import DraftConfidence
 from arbitrage.strategies.loop import StepStrategy, write_steps
 from arbitrage.strategies.oracle import ArbitrageOracle
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
@@ -18,6 +19,7 @@ __all__ = [
     "ArbitrageOracle",
     "ArbitrageRouter",
     "Decision",
+    "DraftConfidence",
     "DraftOnly",
     "Policy",
     "RandomRoute",

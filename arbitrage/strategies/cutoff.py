@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from arbitrage.errors import CapabilityError
-from arbitrage.interfaces import StepScorer
+from arbitrage.interfaces import LanguageModel, StepScorer
 
 
 def check_rate(rate: float) -> float:
@@ -36,12 +36,13 @@ class Cutoff:
         self.threshold = default if threshold is None and rate is None else threshold
         self.rate = None if rate is None else check_rate(rate)
 
-    def resolve(self, scorer: StepScorer, never: float, always: float) -> float:
+    def resolve(self, scorer: StepScorer | LanguageModel, never: float, always: float) -> float:
         """The threshold to use with `scorer`.
 
         Args:
-            scorer: whose calibration table turns a rate into a threshold, linearly between the table's rates. Beyond
-                its first and last rate the line ends where nothing or everything is escalated: at a score of 0 or 1.
+            scorer: router, PRM or draft, whose calibration table turns a rate into a threshold, linearly between the
+                table's rates. Beyond its first and last rate the line ends where nothing or everything is escalated:
+                at a score of 0 or 1.
             never: threshold at which nothing is escalated (rate 0).
             always: threshold at which everything is escalated (rate 1).
 

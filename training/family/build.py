@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from arbitrage.backends import bundled
-from arbitrage.backends.hf.loading import SIDECAR
+from arbitrage.backends.sidecar import SIDECAR
 from training.family.cards import write_cards
 
 SHIPPED = Path(bundled.__file__).parent / "bundled_models"
@@ -59,7 +59,7 @@ def ship(work: Path) -> None:
     CURVES.mkdir(exist_ok=True)
     fitted = json.loads((work / "prm/report.json").read_text())["held_out"]
     sidecars: dict[str, dict[str, object]] = {
-        "draft": {"instruction": ""},
+        "draft": {"instruction": "", "thresholds": json.loads((work / "draft/thresholds.json").read_text())},
         "target": {"instruction": ""},
         "prm": {
             "stream": {"annotated": False, "chat": True},

@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Calibration, Reading, readout
 from arbitrage.harness.router.measures import ranking_report, router_report, thresholds
 from arbitrage.harness.synthetic import Split, generate
+from arbitrage.strategies.confidence import confidence
 from training.family.prm import Reader, so_far
 from training.family.rolling import Choice, Pair, Walk, roll
 from training.family.writing import Pen
@@ -124,15 +126,15 @@ def regime(pairs: Sequence[Pair]) -> dict[str, float]:
     }
 
 
-def confidence(draft: Pen, pairs: Sequence[Pair]) -> list[float]:
-    """Mean log-probability of the draft's own step."""
-    out = []
+def log_probabilities(draft: Pen, pairs: Sequence[Pair]) -> list[list[float]]:
+    """Of each token of the draft's own step."""
+    out: list[list[float]] = []
     with torch.inference_mode():
         for pair in pairs:
             ids = torch.tensor([[*pair.prefix_ids, *pair.draft_ids]])
             n = len(pair.draft_ids)
             rows = draft.model(ids, logits_to_keep=n + 1).logits[0, :-1].log_softmax(-1)
-            out.append(float(rows[range(n), list(pair.draft_ids)].mean()))
+            out.append(rows[range(n), list(pair.draft_ids)].tolist())
     return out
 
 
@@ -159,16 +161,19 @@ def main() -> None:
     given = [head.score(one) for one in read(held_out, reader)]
     advantages = [p.advantage for p in held_out]
     rewards = [p.draft_reward for p in held_out if p.draft_reward is not None]
+    own = log_probabilities(draft, held_out)
     report = {
         "router": router_report(given, advantages),
         "minus_draft_reward": ranking_report([-r for r in rewards], advantages),
-        "minus_draft_confidence": ranking_report([-c for c in confidence(draft, held_out)], advantages),
+        "minus_draft_confidence": ranking_report([-fmean(one) for one in own], advantages),
         "regime": regime(held_out),
         "training_steps": len(kept),
     }
     out = work / "router"
     (out / "head.json").write_text(json.dumps(settings))
     (out / "thresholds.json").write_text(json.dumps(thresholds(given, escalates_above=True)))
+    least = [confidence(tuple(one)) for one in own]
+    (work / "draft/thresholds.json").write_text(json.dumps(thresholds(least, escalates_above=False)))
     (work / "prm/thresholds.json").write_text(json.dumps(thresholds(rewards, escalates_above=False)))
     (out / "report.json").write_text(json.dumps({"held_out": report, "curve": curve}, indent=1))
     print(json.dumps(report), flush=True)

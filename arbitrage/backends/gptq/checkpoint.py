@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arbitrage.backends.hf.loading import Source, read_object
+from arbitrage.backends.hf.loading import Source
+from arbitrage.backends.sidecar import read_object
 from arbitrage.errors import ModelLoadError
 
 _OLD_SETTINGS = "quantize_config.json"

@@ -14,7 +14,8 @@ import torch
 from gptqmodel import GPTQModel, QuantizeConfig
 from transformers import AutoTokenizer, set_seed
 
-from arbitrage.backends.hf.loading import SIDECAR, Source
+from arbitrage.backends.hf.loading import Source
+from arbitrage.backends.sidecar import SIDECAR
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import INSTRUCTION
 from arbitrage.types import Problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from arbitrage.backends.sidecar import thresholds_of
 from arbitrage.errors import MissingExtraError, ModelLoadError
 
 try:
@@ -69,8 +70,10 @@ class HFBackend(Backend):
             )
         module, facts = load(AutoModelForCausalLM, where, device, how, **extra)
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
-        instruction = where.sidecar().get("instruction", INSTRUCTION)
-        return HFLanguageModel(where.name, module, codec, instruction, facts, how.lean)
+        told = where.sidecar()
+        model = HFLanguageModel(where.name, module, codec, told.get("instruction", INSTRUCTION), facts, how.lean)
+        model.thresholds = thresholds_of(told)
+        return model
 
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
         """See `Backend.scorer`. How the checkpoint reads is said by option, by its `arbitrage.json`, or by itself.
@@ -129,10 +132,9 @@ def _eos_ids(module: Any) -> list[int]:
 
 def _stream_format(sidecar: dict[str, Any], how: LoadOptions) -> StreamFormat:
     stream = sidecar.get("stream", {})
-    thresholds = {float(rate): float(value) for rate, value in sidecar.get("thresholds", {}).items()}
     return StreamFormat(
         separator=how.separator or stream.get("separator", StreamFormat().separator),
         annotated=bool(stream.get("annotated", False)),
         chat=bool(stream.get("chat", False)),
-        thresholds=thresholds,
+        thresholds=thresholds_of(sidecar),
     )

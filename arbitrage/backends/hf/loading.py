@@ -6,7 +6,6 @@ Remote code is off and only safetensors (or GGUF) is read unless asked for; what
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import pickle
 import re
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
 
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
@@ -25,9 +25,6 @@ for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 # What it reports of absent and misshapen tensors, `load` says in one error; tensors that are too many are meant to be.
 logging.getLogger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
-
-SIDECAR = "arbitrage.json"
-"""File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALL_BYTES = 400_000_000
@@ -97,8 +94,7 @@ class Source:
         Raises:
             ModelLoadError: it is not JSON, or not an object.
         """
-        file = self.path / SIDECAR
-        return {} if self.gguf or not file.is_file() else read_object(file)
+        return read_sidecar(self.path)
 
     def file(self, name: str) -> Path | None:
         """A file of the checkpoint, fetched from the hub if need be; None where it has no such file.
@@ -147,21 +143,6 @@ class Source:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
-
-
-def read_object(file: Path) -> dict[str, Any]:
-    """A JSON object that lies beside weights.
-
-    Raises:
-        ModelLoadError: the file cannot be read, is not JSON, or holds no object.
-    """
-    try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelLoadError(f"{file} is not JSON: {_first_line(error)}") from error
-    if not isinstance(loaded, dict):
-        raise ModelLoadError(f"{file} must hold a JSON object")
-    return loaded
 
 
 @dataclass(frozen=True, slots=True)

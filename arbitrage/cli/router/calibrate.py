@@ -10,14 +10,23 @@ import typer
 
 from arbitrage.cli import options
 from arbitrage.cli.counting import counting
-from arbitrage.cli.router.choices import All, As, HeldOut, JudgeName, PairsFolder, Workers, check_share
+from arbitrage.cli.router.choices import All, CalibratedAs, HeldOut, PairsFolder, Workers, check_share
 from arbitrage.cli.text import print_json, table_console
 
 
 def calibrate(
-    router: Annotated[str, typer.Argument(help="Router (or PRM, with --as prm): a folder, or a spec as for --router.")],
+    router: Annotated[
+        str, typer.Argument(help="Router (or PRM or draft, see --as): a folder, or a spec as for --router.")
+    ],
     pairs: PairsFolder,
-    judge_as: As = JudgeName.ROUTER,
+    judge_as: Annotated[
+        CalibratedAs,
+        typer.Option(
+            "--as",
+            help="prm: low rewards escalate (rsd). draft: the table is for the draft's own confidence "
+            "(draft-confidence), and no model is run.",
+        ),
+    ] = CalibratedAs.ROUTER,
     held_out: HeldOut = None,
     everything: All = False,
     out: Annotated[
@@ -29,27 +38,30 @@ def calibrate(
     dtype: options.DtypeName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: what the sidecar is told.")] = False,
 ) -> None:
-    """Store a table of thresholds beside a router's weights, for `rate=` in strategies."""
+    """Store a table of thresholds beside a model's weights, for `rate=` in strategies."""
     check_share(held_out, everything)
     from arbitrage.harness.report import rich_lines
-    from arbitrage.harness.router.calibrate import calibrate_router
+    from arbitrage.harness.router.calibrate import calibrate_draft, calibrate_router
     from arbitrage.harness.router.evaluation_report import threshold_rows
     from arbitrage.harness.run_folder import to_json
 
-    with counting("scoring") as progress:
-        calibration = calibrate_router(
-            router,
-            pairs,
-            judge_as=judge_as.judge,
-            out=out,
-            held_out=held_out,
-            everything=everything,
-            backend=backend,
-            concurrency=concurrency,
-            progress=progress,
-            threads=options.thread_count(threads),
-            dtype=dtype.value if dtype else None,
-        )
+    if judge_as is CalibratedAs.DRAFT:
+        calibration = calibrate_draft(router, pairs, out=out, held_out=held_out, backend=backend)
+    else:
+        with counting("scoring") as progress:
+            calibration = calibrate_router(
+                router,
+                pairs,
+                judge_as="prm" if judge_as is CalibratedAs.PRM else "router",
+                out=out,
+                held_out=held_out,
+                everything=everything,
+                backend=backend,
+                concurrency=concurrency,
+                progress=progress,
+                threads=options.thread_count(threads),
+                dtype=dtype.value if dtype else None,
+            )
     if as_json:
         print_json(json.loads(to_json(calibration.entries())))
         return

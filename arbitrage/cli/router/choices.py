@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from arbitrage.harness.router.calibrate import Judge
 
 
 class JudgeName(enum.StrEnum):
@@ -19,9 +16,17 @@ class JudgeName(enum.StrEnum):
     PRM = "prm"
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> Literal["router", "prm"]:
         """For the functions behind the commands."""
         return "prm" if self is JudgeName.PRM else "router"
+
+
+class CalibratedAs(enum.StrEnum):
+    """What a table of thresholds is for."""
+
+    ROUTER = "router"
+    PRM = "prm"
+    DRAFT = "draft"
 
 
 PairsFolder = Annotated[Path, typer.Argument(help="Folder of step pairs.")]

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.judging import RESAMPLES
 from arbitrage.harness.router.measures import CURVE
@@ -18,18 +19,20 @@ from arbitrage.harness.router.scoring import score_pairs
 from arbitrage.harness.router.selection import Selection, select
 from arbitrage.harness.router.sidecar import (
     copy_directory,
-    directory_of,
-    read_sidecar,
+    place_of,
     update_sidecar,
-    writable_directory,
+    writable_place,
 )
 from arbitrage.harness.statistics import Estimate, Floats, bootstrap_each
 from arbitrage.interfaces import StepScorer
+from arbitrage.strategies.confidence import confidence
 
 TOLERANCE = 0.01
 """How far the realised rate may be from the wanted one until it counts as out of reach; one step always may."""
 Judge = Literal["router", "prm"]
-"""Whether a score above the threshold escalates (router), or one below it (PRM)."""
+"""Whether a score above the threshold escalates (router), or one below it (PRM, the draft's own confidence)."""
+Calibrated = Literal["router", "prm", "draft"]
+"""What a table is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Calibration:
     """A scorer's table and what it was made from."""
 
     scorer: str
-    judge: Judge
+    judge: Calibrated
     selection: Selection
     points: tuple[RatePoint, ...]
 
@@ -104,8 +107,8 @@ def calibrate_router(
     """
     told, place, source = {}, None, None
     if isinstance(scorer, str):
-        source = directory_of(scorer, backend)
-        place = writable_directory(scorer, backend, None if out is None else Path(out))
+        source = place_of(scorer, backend)
+        place = writable_place(scorer, backend, None if out is None else Path(out))
         told = read_sidecar(source)
         scorer = load_scorer(scorer, backend, concurrency, **options)
     selection = select(Path(pairs), {scorer.name: told}, held_out, everything)
@@ -116,10 +119,40 @@ def calibrate_router(
     points = rate_points(scores[scored], selection.groups[scored], judge_as)
     calibration = Calibration(scorer.name, judge_as, selection, points)
     if place is not None and source is not None:
-        if place != source:
-            copy_directory(source, place)
-        update_sidecar(place, calibration.entries())
+        _store(calibration, source, place)
     return calibration
+
+
+def calibrate_draft(
+    draft: str, pairs: Path | str, *, out: Path | str | None = None, held_out: float | None = None, backend: str = "hf"
+) -> Calibration:
+    """Make the table that `draft-confidence:rate=…` reads and store it beside the draft's weights. No model is run.
+
+    Args:
+        draft: spec of the draft that wrote the pairs: a directory, or a GGUF file.
+        pairs: folder of step pairs.
+        out: store the table in a copy of the draft's directory.
+        held_out: take only this share of the problems; None takes all, because nothing is trained here.
+        backend: used when the spec names none.
+
+    Raises:
+        ModelLoadError: there is no place to store the table.
+        PairsError: there are no pairs to calibrate on.
+    """
+    source = place_of(draft, backend)
+    place = writable_place(draft, backend, None if out is None else Path(out))
+    selection = select(Path(pairs), {}, held_out, everything=held_out is None)
+    scores = np.array([confidence(pair.draft_logprobs) for pair in selection.pairs])
+    calibration = Calibration(draft, "draft", selection, rate_points(scores, selection.groups, "prm"))
+    if source is not None:
+        _store(calibration, source, place)
+    return calibration
+
+
+def _store(calibration: Calibration, source: Path, place: Path) -> None:
+    if place != source:
+        copy_directory(source, place)
+    update_sidecar(place, calibration.entries())
 
 
 def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object) -> StepScorer:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from arbitrage.backends.hf.loading import SIDECAR, load_tokenizer
+from arbitrage.backends.hf.loading import load_tokenizer
+from arbitrage.backends.sidecar import SIDECAR
 from arbitrage.harness.router.card import card
 from arbitrage.harness.router.fitting import RouterTrainer, precision
 from arbitrage.harness.router.held_out import final_report

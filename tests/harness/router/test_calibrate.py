@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from arbitrage.backends.sidecar import SIDECAR
 from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness import run_folder
 from arbitrage.harness.router.calibrate import calibrate_router, escalated, rate_points, threshold_at
 from arbitrage.harness.router.pairs import PairsError, digest, held_out
 from arbitrage.harness.router.selection import select
-from arbitrage.harness.router.sidecar import SIDECAR, directory_of, update_sidecar, writable_directory
+from arbitrage.harness.router.sidecar import place_of, update_sidecar, writable_place
 from arbitrage.testing.scripted import ScriptedScorer
 from tests.harness.router.made_pairs import folder_of, walk
 
@@ -123,8 +124,8 @@ def test_a_copy_is_calibrated_where_the_original_is_to_stay(tmp_path, scorer_fol
 def test_there_must_be_a_place_for_the_table_before_any_work_is_done(spec, advice):
     """Hub ids have no directory here; the package's own files stay as they are."""
     with pytest.raises(ModelLoadError, match=advice):
-        writable_directory(spec)
-    assert (directory_of(spec) is None) == (spec == "someone/router")
+        writable_place(spec)
+    assert (place_of(spec) is None) == (spec == "someone/router")
 
 
 def test_an_object_is_calibrated_without_a_file(tmp_path):

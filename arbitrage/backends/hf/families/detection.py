@@ -9,7 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from arbitrage.backends.hf.loading import Source, read_object
+from arbitrage.backends.hf.loading import Source
+from arbitrage.backends.sidecar import read_object
 from arbitrage.errors import ModelLoadError
 
 _NAMES = {
