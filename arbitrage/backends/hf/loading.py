@@ -30,7 +30,8 @@ SIDECAR = "arbitrage.json"
 """File beside the weights with what `config.json` has no place for: instruction, stream format, calibration."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SMALL_BYTES = 400_000_000
+SMALL_BYTES = 400_000_000
+"""Local weights of fewer bytes are computed in float32 on a CPU."""
 _GGUF_MAGIC = b"GGUF"
 _HEADS = ("score.", "classifier.")
 """What names of a token classifier's own weights begin with."""
@@ -336,7 +337,7 @@ def load_tokenizer(source: Source, options: LoadOptions) -> Any:
 
 
 def _default_dtype(source: Source, device: str) -> torch.dtype:
-    small = source.local and sum(file.stat().st_size for file in source.weights()) < _SMALL_BYTES
+    small = source.local and sum(file.stat().st_size for file in source.weights()) < SMALL_BYTES
     return torch.float32 if device == "cpu" and small else torch.bfloat16
 
 
