@@ -19,7 +19,7 @@ from torch import Tensor
 from arbitrage.harness.router.examples import Example
 from arbitrage.harness.run_folder import write_whole
 
-PART = 64
+PART = 32
 """Streams in a file: as much work as a stop can cost."""
 
 

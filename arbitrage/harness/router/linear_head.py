@@ -15,7 +15,7 @@ from arbitrage.harness.router.labels import Kind
 from arbitrage.harness.router.objective import losses
 from arbitrage.harness.router.pairs import held_out
 
-DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Tried; times half the squared weights of states scaled to variance 1."""
 FOLDS = 4
 """Of the training problems; each is judged by a head that was fitted to the others."""
