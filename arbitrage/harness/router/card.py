@@ -14,8 +14,10 @@ _MEANING = {
     "ordinal": "the expected quantile class of the advantage, as a share of the highest (cumulative logits)",
     "regression": "the expected advantage Δ as (Δ + 1) / 2",
 }
-_HEAD_ONLY = frozenset({"lr", "batch", "epochs", "warmup", "lora"})
-"""Settings that mean nothing where the backbone is frozen."""
+_OF_BACKBONES = frozenset({"lr", "batch", "epochs", "warmup", "lora"})
+"""Settings that mean nothing where only a head is fitted."""
+_OF_ROUTERS = frozenset({"labels", "classes", "label", "balanced", "annotated"})
+"""Settings that mean nothing to a PRM."""
 
 
 def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], record: Mapping[str, Any]) -> str:
@@ -28,11 +30,10 @@ def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], reco
         record: counts, init, measures, steps, seconds, and what the manifest of the pairs says of them (`pairs`).
     """
     counts, init, prm = record["counts"], record["init"], settings.purpose == "prm"
-    chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY and value is not None}
-    chosen |= {"lr": settings.learning_rate, **sidecar["stream"]}
-    if settings.frozen:
-        chosen = {key: value for key, value in chosen.items() if key not in _HEAD_ONLY}
-        chosen["layers"] = record["layer"]
+    idle = NOT_IDENTITY | (_OF_BACKBONES if settings.frozen else set()) | (_OF_ROUTERS if prm else set())
+    chosen = {**asdict(settings), "lr": settings.learning_rate, **sidecar["stream"]}
+    chosen |= {"layers": record["layer"] if settings.frozen else ", ".join(map(str, settings.layers)) or None}
+    chosen = {key: value for key, value in chosen.items() if key not in idle and value is not None}
     head = "with a new head" if init["new_head"] else "its head kept"
     rate = "rate=0.3" if sidecar["thresholds"] else f"threshold={0.7 if prm else 0.5}"
     sections = [
@@ -105,7 +106,8 @@ tags: [speculative-decoding, reasoning, {tag}]
 
 _ROUTER = """
 A step router: given a problem, the steps so far and the draft model's next step, its score is {meaning}. Above a
-threshold the step is worth writing again by the target model (arXiv:2512.05033).
+threshold the step is worth writing again by the target model (arXiv:2512.05033). It says nothing about whether an
+answer is right.
 """
 
 _PRM = """
@@ -120,7 +122,7 @@ _USE = """
     arbitrage bench --strategy {use} hf:PATH
 
 Made for the pair of models above, on problems like those it was trained on; for other pairs its scores mean nothing
-before they have been measured. It reads text and returns a number; it says nothing about whether an answer is right.
+before they have been measured. It reads text and returns a number.
 
 ## Licence
 

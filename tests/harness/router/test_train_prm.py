@@ -311,12 +311,18 @@ def test_a_frozen_training_is_a_regression_on_the_backbones_states(head_only, in
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("settings", [WHOLE, HEAD], ids=["whole", "head"])
+@pytest.mark.parametrize(
+    "settings", [WHOLE, dataclasses.replace(WHOLE, layers=(1,)), HEAD], ids=["whole", "cut", "head"]
+)
 def test_a_prm_is_loaded_as_any_other_and_scores_as_measured(settings, run, init, tmp_path):
     """It tells good steps of unseen problems from bad ones; its table and its measures are those of sessions."""
     done = train_router(run, init, tmp_path / "prm", settings)
     prm = load_models(roles=[Role.PRM], prm=f"hf:{done.path}").prm
-    rows = held_out_rows(0.3)
+    scored = [
+        (score, step.author, row.correct)
+        for row in held_out_rows(0.3)
+        for score, step in zip(step_scores(prm, row), row.steps, strict=True)
+    ]
     of_drafts = [score for score, author, _ in scored if author == "draft"]
     for rate, threshold in prm.thresholds.items():
         assert threshold == pytest.approx(float(np.quantile(of_drafts, rate)), abs=1e-5)
