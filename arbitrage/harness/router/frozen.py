@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def fit_frozen(
     Raises:
         TrainingError: the backbone or its head is not of the common kind.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise TrainingError("a frozen backbone is read by one process: start the command without torchrun")
     module, facts = initial.module(prepared.labelling)
     layers = settings.layers or (layer_count(module),)
     keep_layers(module, max(layers))

@@ -46,8 +46,8 @@ class States:
 
 def merged(examples: Sequence[Example]) -> tuple[list[Stream], NDArray[np.intp]]:
     """The streams that have to be read, and for each label of the examples which of their places it is at."""
-    # Big-endian bytes sort as the tokens do, and there a beginning stands right before what goes on from it.
-    order = sorted(range(len(examples)), key=lambda i: examples[i].ids.astype(">i4").tobytes())
+    # In the order of their bytes, a beginning stands right before what goes on from it.
+    order = sorted(range(len(examples)), key=lambda i: examples[i].ids.tobytes())
     hosts, host = [0] * len(examples), -1
     behind: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
     for i in reversed(order):
