@@ -45,6 +45,29 @@ def test_a_router_is_trained_and_used_at_an_escalation_rate(tmp_path: Path, caps
             assert (step["author"] == "target") == (step["router_score"] > threshold)
 
 
+def test_a_prm_is_trained_on_a_run_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the bundled family: a benchmark's own solutions, a head on the draft's first layer or two, and RSD with it."""
+    run, prm = tmp_path / "run", tmp_path / "prm"
+    words = ["--limit", "24", "--max-tokens", "96", "--warmup", "0", "--concurrency", "8", "--out", str(run)]
+    assert main(["bench", "--strategy", "draft-only,target-only", *words]) == 0
+    layers = ["--layer", "1", "--layer", "2", "--held-out", "0.3"]
+    train = ["router", "train", str(run), "--as", "prm", "--frozen", *layers, "--init", "bundled:draft"]
+    assert main([*train, "--out", str(prm), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "calibration error" in printed.out
+    assert "only the head" in printed.out
+    assert "of 24 problems" in printed.err
+    sidecar = json.loads((prm / "arbitrage.json").read_text(encoding="utf-8"))
+    assert (sidecar["family"], sidecar["stream"]["annotated"]) == ("token-classification", False)
+    used = ["bench", "--strategy", "rsd:rate=0.5", "--prm", f"hf:{prm}", "--limit", "2", "--warmup", "0"]
+    assert main([*used, "--max-tokens", "96", "--out", str(tmp_path / "used")]) == 0
+    lines = (tmp_path / "used" / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [step for step in map(json.loads, lines) if step["strategy"].startswith("rsd")]
+    assert steps
+    for step in steps:
+        assert (step["author"] == "target") == (step["draft_reward"] < sidecar["thresholds"]["0.5"])
+
+
 def test_mistakes_end_in_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No pairs; a learning rate that is none."""
     words = ["--init", "bundled:draft", "--out", str(tmp_path / "router")]

@@ -27,7 +27,8 @@ for _name in ("torchao", "torch.utils._pytree"):
 logging.getLogger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SMALL_BYTES = 400_000_000
+SMALL_BYTES = 400_000_000
+"""Local weights of fewer bytes are computed in float32 on a CPU."""
 _GGUF_MAGIC = b"GGUF"
 _HEADS = ("score.", "classifier.")
 """What names of a token classifier's own weights begin with."""
@@ -317,7 +318,7 @@ def load_tokenizer(source: Source, options: LoadOptions) -> Any:
 
 
 def _default_dtype(source: Source, device: str) -> torch.dtype:
-    small = source.local and sum(file.stat().st_size for file in source.weights()) < _SMALL_BYTES
+    small = source.local and sum(file.stat().st_size for file in source.weights()) < SMALL_BYTES
     return torch.float32 if device == "cpu" and small else torch.bfloat16
 
 

@@ -1,4 +1,4 @@
-"""`arbitrage router train`: a router from step pairs."""
+"""`arbitrage router train`: a router from step pairs, or a process reward model from graded solutions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from arbitrage.cli import options
 from arbitrage.cli.results import JsonWanted
+from arbitrage.cli.router.choices import JudgeName
 from arbitrage.cli.text import print_json
 from arbitrage.text import printable
 
@@ -40,12 +41,30 @@ class Device(enum.StrEnum):
 
 
 def train(
-    pairs: Annotated[Path, typer.Argument(help="Folder of step pairs; `arbitrage router collect` makes one.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of step pairs, as `arbitrage router collect` makes them; with --as prm also runs, as "
+            "`arbitrage bench --out` writes them."
+        ),
+    ],
     init: Annotated[
         str,
-        typer.Option(help="Begin with: a PRM, a language model or a router; a directory, a hub id or bundled:NAME."),
+        typer.Option(
+            help="Begin with: a PRM, a language model or a router; a directory, a hub id, a .gguf file or bundled:NAME."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the router; the same command again goes on with it.")],
+    train_as: Annotated[
+        JudgeName, typer.Option("--as", help="prm: a process reward model, whose score says how good a step is.")
+    ] = JudgeName.ROUTER,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Leave the backbone as it is and fit a linear head to its states: cheap.")
+    ] = False,
+    layer: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Keep only the first N layers; given several times with --frozen, the best N."),
+    ] = None,
     labels: Annotated[
         Labels, typer.Option(help="Learn whether there is a gain, its quantile class, the same in order, or the gain.")
     ] = Labels.BINARY,
@@ -105,10 +124,14 @@ def train(
     ] = False,
     as_json: JsonWanted = False,
 ) -> None:
-    """Train a router on step pairs, measure and calibrate it on held-out problems, and save it with a model card."""
+    """Train a router or a PRM, measure and calibrate it on held-out problems, and save it with a model card."""
+    from arbitrage.harness.router.card import measure_rows
     from arbitrage.harness.router.settings import TrainingSettings
 
     settings = TrainingSettings(
+        purpose=train_as.judge,
+        frozen=frozen,
+        layers=tuple(layer or ()),
         labels=labels.value,
         classes=classes,
         label=label.value,
@@ -135,11 +158,11 @@ def train(
     import arbitrage.backends.hf  # noqa: F401 - names the extra when torch or transformers is missing
     from arbitrage.harness.router.train import train_router
 
-    done = train_router(pairs, init, out, settings, lambda line: typer.echo(line, err=True))
+    done = train_router(sources, init, out, settings, lambda line: typer.echo(line, err=True))
     if as_json:
         print_json({"path": str(done.path), "steps": done.steps, "seconds": done.seconds, "measures": done.measures})
         return
-    shown = {key: value for key, value in done.measures.items() if not isinstance(value, dict)}
-    for key, value in shown.items():
-        typer.echo(f"{key.replace('_', ' '):20}{value:.4f}")
-    typer.echo(f"{printable(str(done.path))}  {done.steps} optimizer steps, {done.seconds:.0f} s")
+    for key, value in measure_rows(done.measures).items():
+        typer.echo(f"{key.replace('_', ' '):44}{value:.4f}")
+    effort = "only the head" if frozen else f"{done.steps} optimizer steps"
+    typer.echo(f"{printable(str(done.path))}  {effort}, {done.seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""Training examples of a router: the stream that it will read at the pair's prefix, and its label at the end."""
+"""Training examples: the stream that a router or PRM will read, where its head is read, and the labels there."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ IGNORED = -100.0
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One pair."""
+    """One stream: a pair's draft step behind its history, or a whole solution."""
 
     ids: NDArray[np.int32]
-    """The stream up to the separator behind the draft's step."""
-    label: float
-    """At the last position."""
+    """Up to the separator behind the last step."""
+    places: NDArray[np.int32]
+    """Positions at which the head is read, rising, shape (labels,)."""
+    labels: NDArray[np.float32]
+    """What it is to say there."""
+    problem_id: str
+
+    @classmethod
+    def at_end(cls, ids: NDArray[np.int32], label: float, problem_id: str) -> Example:
+        """With one label, at the last position."""
+        return cls(ids, np.array([len(ids) - 1], dtype=np.int32), np.array([label], dtype=np.float32), problem_id)
 
 
 def encode(
@@ -75,7 +83,7 @@ def collate(examples: Sequence[Example]) -> dict[str, Tensor]:
     for row, one in enumerate(examples):
         ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
         mask[row, : len(one.ids)] = 1
-        labels[row, len(one.ids) - 1] = one.label
+        labels[row, torch.from_numpy(one.places).long()] = torch.from_numpy(one.labels)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 

@@ -30,7 +30,7 @@ EVALUATIONS = 10
 """How often a training is measured and its state is stored, about."""
 
 Measure = Callable[[NDArray[np.float32]], Mapping[str, float]]
-"""From the head's outputs on the held-out examples, shape (examples, outputs), to measures by name."""
+"""From the head's outputs at the held-out labels, shape (labels, outputs), to measures by name."""
 Say = Callable[[str], None]
 """Takes a line for the person who waits."""
 
@@ -49,7 +49,7 @@ class Examples(Dataset[Example]):
 
 
 class RouterTrainer(Trainer):
-    """A trainer that reads the head at the last separator."""
+    """A trainer that reads the head at the separators with a label."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class RouterTrainer(Trainer):
             arguments.seed,
         )
         self._kind: Kind = kind
+        counts = np.array([len(one.places) for one in held_out])
         super().__init__(
             model=module,
             args=arguments,
@@ -74,8 +75,8 @@ class RouterTrainer(Trainer):
             train_dataset=Examples(training),
             eval_dataset=Examples(held_out) if held_out else None,
             compute_loss_func=self._loss,
-            compute_metrics=lambda found: dict(measure(np.asarray(found.predictions))),
-            preprocess_logits_for_metrics=_at_labels,
+            compute_metrics=lambda found: dict(measure(_flat(np.asarray(found.predictions), counts))),
+            preprocess_logits_for_metrics=_padded,
         )
         self.remove_callback(PrinterCallback)
         self.add_callback(_Tell(say))
@@ -85,20 +86,36 @@ class RouterTrainer(Trainer):
         return self._order
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Sum over the examples by the number of examples in the whole optimizer step."""
+        """Sum over the labels by the number of labels in the whole optimizer step."""
         found = losses(self._kind, _at_labels(outputs.logits, labels).float(), labels[labels != IGNORED])
         return found.sum() / (len(found) if num_items_in_batch is None else num_items_in_batch)
 
     def outputs(self, examples: Sequence[Example]) -> NDArray[np.float32]:
-        """What the head says of each example, shape (examples, outputs)."""
-        found: NDArray[np.float32] = self.predict(Examples(examples)).predictions  # type: ignore[assignment]
-        return found
+        """What the head says at each labelled place, one example after the other, shape (labels, outputs)."""
+        found = np.asarray(self.predict(Examples(examples)).predictions)
+        return _flat(found, np.array([len(one.places) for one in examples]))
 
 
-def _at_labels(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """Outputs at the one labelled position of each example, shape (examples, outputs)."""
+def _at_labels(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Outputs at the labelled positions, one example after the other, shape (labels, outputs)."""
+    return outputs[labels != IGNORED]
+
+
+def _padded(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+    """Outputs at the labelled positions, shape (examples, most labels of one, outputs).
+
+    A line for each example, because the trainer cuts and joins lines as if they were examples.
+    """
     rows = outputs[0] if isinstance(outputs, tuple) else outputs
-    return rows[labels != IGNORED]
+    counts = (labels != IGNORED).sum(1)
+    padded = rows.new_zeros((len(rows), int(counts.max()), rows.shape[-1]))
+    padded[torch.arange(padded.shape[1], device=rows.device) < counts[:, None]] = _at_labels(rows, labels)
+    return padded
+
+
+def _flat(padded: NDArray[np.float32], counts: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The first so many outputs of each example, shape (labels, outputs)."""
+    return np.asarray(padded[np.arange(padded.shape[1]) < counts[:, None]])
 
 
 def arguments_for(settings: TrainingSettings, count: int, measured: bool, folder: Path) -> TrainingArguments:
@@ -163,11 +180,13 @@ def precision(settings: TrainingSettings) -> str:
 
 
 def check_installed(settings: TrainingSettings) -> None:
-    """Look for what is needed hours later only.
+    """Look for what is needed hours later only; a frozen backbone needs none of it.
 
     Raises:
         MissingExtraError: it is not installed.
     """
+    if settings.frozen:
+        return
     needed = {
         "accelerate": "training",
         "matplotlib": "the learning curve",

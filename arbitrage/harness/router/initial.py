@@ -14,9 +14,9 @@ from arbitrage.backends.hf.families.detection import Evidence
 from arbitrage.backends.hf.loading import LoadOptions, Source, load, load_tokenizer
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.labels import Labelling
-from arbitrage.harness.router.settings import TrainingError, TrainingSettings
+from arbitrage.harness.router.settings import TrainingSettings
 
-_PREFIXES = ("hf:", "bundled:")
+_PREFIXES = ("hf:", "gguf:", "bundled:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,26 @@ class Initial:
         """Find the model.
 
         Args:
-            init: a directory, a hub id, or 'bundled:NAME' with the name of a bundled model.
+            init: a directory, a hub id, a .gguf file, or 'bundled:NAME' with the name of a bundled model.
             settings: what was asked for.
 
         Raises:
             ModelLoadError: there is nothing there.
-            TrainingError: it is of another backend.
         """
         prefix = next((one for one in _PREFIXES if init.startswith(one)), "")
         name = init.removeprefix(prefix)
-        if name.lower().endswith(".gguf"):
-            raise TrainingError(f"{init}: GGUF weights cannot be trained; give the checkpoint that they were made from")
         source = Source(str(bundled_path(name)) if prefix == "bundled:" else name)
         source.check()
         sidecar = source.sidecar()
         told, trained = sidecar.get("stream", {}), "readout" in sidecar
         stream = StreamFormat(
             separator=_first(settings.separator, told.get("separator"), StreamFormat().separator),
-            annotated=_first(settings.annotated, bool(told.get("annotated")) if trained else None, True),
+            annotated=settings.purpose == "router"
+            and _first(settings.annotated, bool(told.get("annotated")) if trained else None, True),
             chat=_first(settings.chat, told.get("chat"), False),
         )
         options = LoadOptions(
-            dtype=settings.dtype if settings.lora else "float32",
+            dtype=settings.dtype if settings.lora or settings.frozen else "float32",
             trust_remote_code=settings.trust_remote_code,
             allow_pickle=settings.allow_pickle,
             threads=settings.threads,
@@ -79,7 +77,7 @@ class Initial:
         return StreamEncoder(HFCodec(load_tokenizer(self.source, self.options)), self.stream)
 
     def module(self, labelling: Labelling) -> tuple[Any, dict[str, Any]]:
-        """The model with a head for the labels, and its facts; on the CPU.
+        """The model with a head for the labels, and its facts; on the CPU, GGUF weights dequantised.
 
         Raises:
             ModelLoadError: it cannot be loaded as a token classifier.
@@ -100,7 +98,7 @@ class Initial:
 
     def _renamed(self) -> dict[str, str]:
         """Tensor names of published PRMs that are not those of `transformers`."""
-        signs = Evidence.of(self.source).signs()
+        signs = {} if self.source.gguf else Evidence.of(self.source).signs()
         return {theirs: ours for name in signs for theirs, ours in FAMILIES[name].renamed.items()}
 
 

@@ -1,12 +1,13 @@
-"""From a folder of step pairs to what a training sees and what it is measured on."""
+"""From step pairs or graded solutions to what a training sees and what it is measured on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from arbitrage.harness.router.examples import Example, encode
+from arbitrage.harness.router.held_out import RouterReport
 from arbitrage.harness.router.labels import Labelling, balanced, label_value
 from arbitrage.harness.router.pairs import PairsError, StepPair, held_out
 from arbitrage.harness.router.settings import TrainingSettings
@@ -20,24 +21,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many pairs went where."""
+    """How many pairs went where; of a PRM, how many steps."""
 
     pairs: int
-    """In the folder."""
+    """In all folders."""
     problems: int
     """They come from."""
     unlabelled: int
-    """Left out: without roll-outs, where these are the label."""
+    """Left out: without roll-outs where these are the label, or without a verdict."""
     too_long: int
-    """Left out: problem and step alone exceed the context."""
+    """Left out: problem and step alone exceed the context; of a PRM, all that comes before it counts too."""
     training: int
     """In the training split."""
     gain: int
-    """Of those, pairs whose target step is better."""
+    """Of those, pairs whose target step is better; of a PRM, good steps."""
     trained_on: int
     """Of the training split after balancing."""
     held_out: int
     """In the held-out split, which is never balanced."""
+
+
+class Report(Protocol):
+    """Knows how the held-out labels came about; `outputs` has shape (labels, outputs of the head)."""
+
+    def measure(self, outputs: NDArray[np.float32]) -> dict[str, float]:
+        """What is told while the training goes on."""
+
+    def report(self, outputs: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, float]]:
+        """All measures, and the calibration table (escalation rate to threshold)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,8 @@ class Prepared:
 
     training: list[Example]
     held_out: list[Example]
-    held_out_values: list[float]
-    """What each held-out pair's label was made of: the gain of the target's step."""
+    report: Report
+    """Of the held-out examples' labels, in their order."""
     labelling: Labelling
     counts: Counts
 
@@ -60,7 +71,7 @@ def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, set
     """
     total = unlabelled = too_long = 0
     problems: set[str] = set()
-    parts: tuple[list[tuple[NDArray[np.int32], float]], ...] = ([], [])
+    parts: tuple[list[tuple[NDArray[np.int32], float, str]], ...] = ([], [])
     for pair, ids in encode(pairs, encoder, longest):
         total += 1
         problems.add(pair.problem_id)
@@ -70,14 +81,14 @@ def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, set
         elif ids is None:
             too_long += 1
         else:
-            parts[held_out(pair.problem_id, settings.held_out)].append((ids, value))
+            parts[held_out(pair.problem_id, settings.held_out)].append((ids, value, pair.problem_id))
     training, kept_out = parts
     if not training:
         raise PairsError(
             f"none of {total} pairs can be trained on ({unlabelled} have no label, {too_long} are too long, "
             f"{len(kept_out)} are held out); collect more problems"
         )
-    values = [value for _, value in training]
+    values = [value for _, value, _ in training]
     chosen = balanced(values, settings.seed) if settings.balanced else list(range(len(values)))
     labelling = Labelling.fitted(settings.labels, settings.classes, [values[i] for i in chosen])
     counts = Counts(
@@ -91,9 +102,9 @@ def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, set
         held_out=len(kept_out),
     )
     return Prepared(
-        [Example(training[i][0], labelling.label(training[i][1])) for i in chosen],
-        [Example(ids, labelling.label(value)) for ids, value in kept_out],
-        [value for _, value in kept_out],
+        [Example.at_end(ids, labelling.label(value), problem) for ids, value, problem in (training[i] for i in chosen)],
+        [Example.at_end(ids, labelling.label(value), problem) for ids, value, problem in kept_out],
+        RouterReport(labelling, tuple(value for _, value, _ in kept_out)),
         labelling,
         counts,
     )

@@ -1,18 +1,21 @@
-"""A trained router as a folder: weights, tokenizer, sidecar, model card, learning curve."""
+"""A trained router or PRM as a folder: weights, tokenizer, sidecar, model card, learning curve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from arbitrage.backends.hf.families.token_classification import TOKEN_CLASSIFICATION
 from arbitrage.backends.hf.loading import load_tokenizer
 from arbitrage.backends.sidecar import SIDECAR
 from arbitrage.harness.router.card import card
-from arbitrage.harness.router.fitting import RouterTrainer, precision
-from arbitrage.harness.router.held_out import final_report
+from arbitrage.harness.router.fitting import RouterTrainer
 from arbitrage.harness.router.initial import Initial
 from arbitrage.harness.router.learning_curve import save_curve
 from arbitrage.harness.router.preparation import Prepared
@@ -23,36 +26,68 @@ CARD = "README.md"
 CURVE = "curves.png"
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A training's result, in memory."""
+
+    module: Any
+    """The plain module; its weights may be older."""
+    weights: dict[str, torch.Tensor]
+    """In the format to be saved."""
+    outputs: NDArray[np.float32] | None
+    """Of the head at the held-out labels, shape (labels, outputs); None without any."""
+    first: bool
+    """Whether this is the process that writes."""
+    steps: int = 0
+    """Optimizer steps."""
+    curve: dict[str, list[dict[str, float]]] | None = None
+    """See `curve_of`."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """For the record."""
+
+
+def of_trainer(trainer: RouterTrainer, prepared: Prepared, dtype: str) -> Fitted:
+    """What a trainer has made; every process of a training takes part."""
+    outputs = trainer.outputs(prepared.held_out) if prepared.held_out else None
+    module, weights = _weights(trainer, dtype)
+    state = trainer.state
+    first = trainer.is_world_process_zero()
+    return Fitted(module, weights, outputs, first, state.global_step, curve_of(state.log_history))
+
+
 def save_router(
     folder: Path,
-    trainer: RouterTrainer,
+    fitted: Fitted,
     prepared: Prepared,
     initial: Initial,
     settings: TrainingSettings,
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Measure, calibrate and write; every process of a training takes part, the first one writes.
+    """Measure, calibrate, and write in the one process that writes.
 
     Returns:
         Measures on the held-out steps.
     """
     measures: dict[str, Any] = {}
     table: dict[str, float] = {}
-    if prepared.held_out:
-        outputs = trainer.outputs(prepared.held_out)
-        measures, table = final_report(outputs, prepared.labelling, prepared.held_out_values)
-    module, weights = _weights(trainer, precision(settings))
-    if not trainer.is_world_process_zero():
+    if fitted.outputs is not None:
+        measures, table = prepared.report.report(fitted.outputs)
+    if not fitted.first:
         return measures
-    stream = initial.stream
+    stream, module = initial.stream, fitted.module
     told = {"separator": stream.separator, "annotated": stream.annotated, "chat": stream.chat}
-    facts = {"held_out": settings.held_out, "label": settings.label, "init": record["init"]["source"]}
-    facts["pairs"] = record["identity"]["pairs"]
-    sidecar = {"stream": told, "readout": prepared.labelling.readout(), "training": facts, "thresholds": table}
+    facts = {"held_out": settings.held_out, "init": record["init"]["source"], "pairs": record["identity"]["pairs"]}
+    if settings.purpose == "prm":
+        meaning = {"family": TOKEN_CLASSIFICATION.name, "training": {**facts, "label": "outcome"}}
+    else:
+        meaning = {"readout": prepared.labelling.readout(), "training": {**facts, "label": settings.label}}
+    sidecar = {"stream": told, **meaning, "thresholds": table}
     write_json(folder / SIDECAR, sidecar)  # before the weights: without it they would be read wrongly
-    module.save_pretrained(folder, state_dict=weights)
+    module.config.__dict__.pop("auto_map", None)  # code of the initial model, which this one does not need
+    module.save_pretrained(folder, state_dict=fitted.weights)
     load_tokenizer(initial.source, initial.options).save_pretrained(folder)
-    save_curve(record["curve"], folder / CURVE)
+    if fitted.curve is not None:
+        save_curve(fitted.curve, folder / CURVE)
     write_whole(
         folder / CARD, card(folder.resolve().name, settings, sidecar, {**record, "measures": measures}).encode()
     )
@@ -81,5 +116,4 @@ def _weights(trainer: RouterTrainer, dtype: str) -> tuple[Any, dict[str, torch.T
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     kept = getattr(torch, dtype)
     module.config.dtype = kept
-    module.config.__dict__.pop("auto_map", None)  # code of the initial model, which this one does not need
     return module, {key: value.to(kept) if value.is_floating_point() else value for key, value in weights.items()}

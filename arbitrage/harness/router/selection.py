@@ -87,7 +87,8 @@ def _warnings(
 ) -> Sequence[str]:
     found = []
     for name, told in trained.items():
-        same = told.get("pairs") == which
+        learnt = told.get("pairs")  # a list where there were several folders
+        same = which in learnt if isinstance(learnt, list) else learnt == which
         if share is None:
             if same:
                 found.append(f"{name} was trained on these very pairs: what it says of all of them is no measure of it")

@@ -1,4 +1,7 @@
-"""Train a router on step pairs (arXiv:2512.05033, section 5): one call, which goes on where it was stopped."""
+"""Train a router on step pairs (arXiv:2512.05033, section 5), or a process reward model on graded solutions.
+
+One call, which goes on where it was stopped.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
+from arbitrage.errors import RunError
 from arbitrage.harness.router.fitting import (
     RouterTrainer,
     Say,
@@ -20,34 +25,41 @@ from arbitrage.harness.router.fitting import (
     check_installed,
     fit,
     last_checkpoint,
+    precision,
     recompute_activations,
     with_adapters,
 )
-from arbitrage.harness.router.held_out import measure
+from arbitrage.harness.router.frozen import fit_frozen
+from arbitrage.harness.router.graded import is_run, read_graded, source_digest
 from arbitrage.harness.router.initial import Initial
-from arbitrage.harness.router.pairs import PairsError, digest, read_manifest, read_pairs
+from arbitrage.harness.router.layers import keep_layers
+from arbitrage.harness.router.pairs import PairsError, read_manifest, read_pairs
 from arbitrage.harness.router.preparation import Counts, Prepared, prepare
-from arbitrage.harness.router.saving import curve_of, save_router
-from arbitrage.harness.router.settings import NOT_IDENTITY, TrainingError, TrainingSettings
+from arbitrage.harness.router.prm_preparation import prepare_prm
+from arbitrage.harness.router.saving import of_trainer, save_router
+from arbitrage.harness.router.settings import NOT_IDENTITY, Purpose, TrainingError, TrainingSettings
 from arbitrage.harness.run_folder import check_same_run, write_json
+from arbitrage.harness.run_folder import read_manifest as run_manifest
 
 RECORD = "training.json"
 """File in a router's folder that says how it was trained."""
 CHECKPOINTS = "checkpoints"
 """Folder in it, while the training goes on."""
+STATES = "states"
+"""The same, where the backbone is frozen."""
 _FEW_STEPS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedRouter:
-    """A finished training."""
+    """A finished training, of a router or a PRM."""
 
     path: Path
-    """Its folder: load it by `load_models(router="hf:PATH")`."""
+    """Its folder: load it by `load_models(router="hf:PATH")`, or `prm=`."""
     counts: Counts
-    """Pairs."""
+    """Pairs, or steps."""
     steps: int
-    """Optimizer steps."""
+    """Optimizer steps; 0 where only a head was fitted."""
     seconds: float
     """Spent training, over all sittings."""
     measures: Mapping[str, Any]
@@ -55,68 +67,88 @@ class TrainedRouter:
 
 
 def train_router(
-    pairs: Path | str,
+    pairs: Path | str | Sequence[Path | str],
     init: str,
     out: Path | str,
     settings: TrainingSettings | None = None,
     say: Say | None = None,
 ) -> TrainedRouter:
-    """Train a router. The same call again goes on with a training that was stopped, and returns one that is finished.
+    """Train a router or a PRM. The same call again goes on with a training that was stopped, or returns its result.
 
     Args:
-        pairs: folder of step pairs.
-        init: what to begin with: a PRM, any other language model, or a router; a directory, a hub id, or
-            'bundled:NAME'.
-        out: folder for the router.
+        pairs: folder of step pairs, or several; for a PRM also runs, as `arbitrage bench --out` writes them.
+        init: what to begin with: a PRM, any other language model, or a router; a directory, a hub id, a .gguf file,
+            or 'bundled:NAME'.
+        out: folder for the result.
         settings: everything else.
         say: takes lines about the progress; None says nothing.
 
     Raises:
         PairsError: there are no pairs, or nothing to tell apart in them.
+        RunError: a run cannot be read; or `out` holds a training with other settings, pairs or initial model.
         ModelLoadError: `init` cannot be loaded.
-        TrainingError: `out` is in use by something else, or the settings do not fit the machine.
-        RunError: `out` holds a training with other settings, pairs or initial model.
+        TrainingError: `out` is in use by something else, or the settings do not fit the machine or the model.
         MissingExtraError: torch, transformers, matplotlib or (for LoRA) peft is not installed.
     """
-    source, folder, asked, tell = Path(pairs), Path(out), settings or TrainingSettings(), say or (lambda line: None)
+    sources = [Path(one) for one in ([pairs] if isinstance(pairs, Path | str) else pairs)]
+    folder, asked, tell = Path(out), settings or TrainingSettings(), say or (lambda line: None)
     check_installed(asked)
     initial = Initial.of(init, asked)
-    record = _claim(folder, _identity(source, init, asked))
+    record = _claim(folder, _identity(sources, init, asked))
     if record.get("finished"):
-        tell(f"{folder} holds this router already; nothing to do")
+        tell(f"{folder} holds this {asked.purpose} already; nothing to do")
         return _trained(folder, record)
-    prepared = prepare(read_pairs(source), initial.encoder(), _longest(initial, asked), asked)
-    _tell_counts(prepared.counts, tell)
-    arguments = arguments_for(asked, len(prepared.training), bool(prepared.held_out), folder / CHECKPOINTS)
-    trainer, facts = _trainer(initial, prepared, asked, arguments, tell)
-    checkpoint = last_checkpoint(folder / CHECKPOINTS)
-    if checkpoint is not None:
-        tell(f"goes on after {checkpoint.name.replace('-', ' ')}")
+    prepared = _prepared(sources, initial, asked)
+    _tell_counts(prepared.counts, asked.purpose, tell)
     begun = time.monotonic()
+    first = True
     try:
-        fit(trainer, checkpoint)
+        if asked.frozen:
+            fitted, facts = fit_frozen(initial, prepared, asked, folder / STATES, tell)
+        else:
+            trainer, facts = _trainer(initial, prepared, asked, folder / CHECKPOINTS, tell)
+            first = trainer.is_world_process_zero()
+            fit(trainer, _checkpoint(folder / CHECKPOINTS, tell))
+            fitted = of_trainer(trainer, prepared, precision(asked))
     finally:
         record["seconds"] = round(record.get("seconds", 0.0) + time.monotonic() - begun, 1)
-        if trainer.is_world_process_zero():
+        if first:
             write_json(folder / RECORD, record)
-    steps = trainer.state.global_step
-    if steps < _FEW_STEPS:
-        tell(f"there were only {steps} optimizer steps; a smaller batch or more epochs may teach it more")
-    record |= {"init": facts, "counts": asdict(prepared.counts), "steps": steps, "pairs": _about(source)}
-    record["curve"] = curve_of(trainer.state.log_history)
-    record["measures"] = save_router(folder, trainer, prepared, initial, asked, record)
-    if trainer.is_world_process_zero():
+    if fitted.steps < _FEW_STEPS and not asked.frozen:
+        tell(f"there were only {fitted.steps} optimizer steps; a smaller batch or more epochs may teach it more")
+    record |= {"init": facts, "counts": asdict(prepared.counts), "steps": fitted.steps, "pairs": _about(sources[0])}
+    record |= {"curve": fitted.curve, **fitted.facts}
+    record["measures"] = save_router(folder, fitted, prepared, initial, asked, record)
+    if fitted.first:
         write_json(folder / RECORD, record | {"finished": True})
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for left in (CHECKPOINTS, STATES):
+            shutil.rmtree(folder / left, ignore_errors=True)
     return _trained(folder, record)
 
 
+def _prepared(sources: Sequence[Path], initial: Initial, settings: TrainingSettings) -> Prepared:
+    encoder, longest = initial.encoder(), _longest(initial, settings)
+    if settings.purpose == "prm":
+        return prepare_prm(chain.from_iterable(map(read_graded, sources)), encoder, longest, settings)
+    return prepare(chain.from_iterable(map(read_pairs, sources)), encoder, longest, settings)
+
+
+def _checkpoint(folder: Path, tell: Say) -> Path | None:
+    found = last_checkpoint(folder)
+    if found is not None:
+        tell(f"goes on after {found.name.replace('-', ' ')}")
+    return found
+
+
 def _trainer(
-    initial: Initial, prepared: Prepared, settings: TrainingSettings, arguments: TrainingArguments, tell: Say
+    initial: Initial, prepared: Prepared, settings: TrainingSettings, folder: Path, tell: Say
 ) -> tuple[RouterTrainer, dict[str, Any]]:
-    """The trainer, and the facts of the model that it begins with."""
+    """The trainer, and the facts of the model that it begins with; `folder` is for checkpoints."""
+    arguments = arguments_for(settings, len(prepared.training), bool(prepared.held_out), folder)
     set_seed(settings.seed)
     module, facts = initial.module(prepared.labelling)
+    for layer in settings.layers:
+        keep_layers(module, layer)
     tell(
         f"begins with {facts['source']} ({facts['architecture']}, {facts['parameters']:,} parameters, "
         f"{'a new head' if facts['new_head'] else 'its own head'})"
@@ -131,7 +163,7 @@ def _trainer(
         prepared.held_out,
         prepared.labelling.kind,
         arguments,
-        lambda outputs: measure(outputs, prepared.labelling, prepared.held_out_values),
+        prepared.report.measure,
         tell,
     )
     return trainer, facts
@@ -142,10 +174,11 @@ def _longest(initial: Initial, settings: TrainingSettings) -> int:
     return context if settings.max_length is None else min(context, settings.max_length)
 
 
-def _identity(source: Path, init: str, settings: TrainingSettings) -> dict[str, Any]:
+def _identity(sources: Sequence[Path], init: str, settings: TrainingSettings) -> dict[str, Any]:
     """Everything that decides what comes out."""
     chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY}
-    return {**chosen, "init": init, "pairs": digest(source)}
+    found = [source_digest(source) for source in sources]
+    return {**chosen, "init": init, "pairs": found[0] if len(found) == 1 else found}
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -175,20 +208,23 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(source: Path) -> dict[str, Any]:
-    """How the pairs were made, as far as their folder says."""
+    """How the pairs or solutions were made, as far as their folder says."""
     try:
-        told: dict[str, Any] = read_manifest(source).get("identity", {})
-    except PairsError:
+        manifest = run_manifest(source) if is_run(source) else read_manifest(source)
+    except (PairsError, RunError):
         return {}
+    told: dict[str, Any] = manifest.get("identity", {})
     return told
 
 
-def _tell_counts(counts: Counts, tell: Say) -> None:
-    left_out = [f"{n:,} {why}" for n, why in ((counts.unlabelled, "unlabelled"), (counts.too_long, "too long")) if n]
+def _tell_counts(counts: Counts, purpose: Purpose, tell: Say) -> None:
+    what, good = ("steps", "good") if purpose == "prm" else ("pairs", "with a gain")
+    lacking = "solutions without a label" if purpose == "prm" else "unlabelled"
+    left_out = [f"{n:,} {why}" for n, why in ((counts.unlabelled, lacking), (counts.too_long, "too long")) if n]
     tell(
-        f"{counts.pairs:,} pairs of {counts.problems:,} problems"
+        f"{counts.pairs:,} {what} of {counts.problems:,} problems"
         + (f" ({' and '.join(left_out)}: left out)" if left_out else "")
-        + f": {counts.training:,} to train on ({counts.gain:,} with a gain), of which {counts.trained_on:,} are used; "
+        + f": {counts.training:,} to train on ({counts.gain:,} {good}), of which {counts.trained_on:,} are used; "
         f"{counts.held_out:,} held out"
     )
     if not counts.held_out:

@@ -151,8 +151,8 @@ def test_only_the_training_split_is_balanced():
     encoder = StreamEncoder(HFCodec(make_tokenizer()), StreamFormat())
     found = prepare(iter(many), encoder, 512, TrainingSettings(held_out=0.2))
     gains = sum(pair.label for pair in training)
-    assert sum(one.label for one in found.training) == gains == len(found.training) / 2
-    assert found.held_out_values == [pair.advantage for pair in kept_out]
+    assert sum(float(one.labels[0]) for one in found.training) == gains == len(found.training) / 2
+    assert found.report.values == tuple(pair.advantage for pair in kept_out)
     plain = prepare(iter(many), encoder, 512, TrainingSettings(held_out=0.2, balanced=False))
     assert len(plain.training) == len(training)
 
@@ -388,7 +388,7 @@ def test_what_cannot_be_trained_on_says_so(init, pairs, tmp_path):
         train_router(pairs, str(tmp_path / "nobody"), tmp_path / "r3", QUICK)
     few = dataclasses.replace(QUICK, epochs=0.5)
     assert train_router(pairs, init, tmp_path / "r2", few).steps == 2  # a training that never began is in nobody's way
-    with pytest.raises(TrainingError, match="GGUF"):
+    with pytest.raises(ModelLoadError, match="no such GGUF file"):
         train_router(pairs, "x.gguf", tmp_path / "r4", QUICK)
     with pytest.raises(TrainingError, match="labels must be one of binary"):
         TrainingSettings(labels="ternary")
