@@ -72,8 +72,11 @@ def fit_frozen(
         heads.append((head, outputs))
         measured = prepared.report.measure(outputs) if prepared.held_out else {}
         told[str(layer)] = {"loss": round(head.loss, 4), "decay": head.decay, **measured}
-        shown = "".join(f", held out: {key} {value:.3f}" for key, value in measured.items())
-        tell(f"layer {layer}: loss {head.loss:.4f} on problems left out, weight decay {head.decay:g}{shown}")
+        shown = "".join(f"  {key} {value:.3f}" for key, value in measured.items())
+        tell(
+            f"layer {layer}: loss {head.loss:.4f} on problems left out, weight decay {head.decay:g}"
+            + (f"; held out:{shown}" if shown else "")
+        )
     best = min(range(len(layers)), key=lambda i: (heads[i][0].loss, layers[i]))
     head, outputs = heads[best]
     keep_layers(module, layers[best])
