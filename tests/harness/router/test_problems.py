@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.errors import DatasetError
-from arbitrage.harness.datasets import load_dataset
+from arbitrage.harness.datasets import ROUTER_PROBLEMS, load_dataset
 from arbitrage.harness.router.decontamination import EvaluationTexts, decontaminate
 from arbitrage.harness.router.problems import training_problems, training_row
 from arbitrage.harness.router.sampling import quotas, stratified, unique
-from arbitrage.harness.synthetic import benchmark_split
+from arbitrage.harness.synthetic import Split, benchmark_split, generate
 from arbitrage.types import Problem
 
 LONG = "A train leaves the station at noon and travels west at sixty miles per hour until it stops for water"
@@ -122,6 +123,9 @@ def test_generated_training_problems_are_none_of_the_test_split():
     few, many = load_dataset("bundled-train", limit=30), load_dataset("bundled-train", limit=60)
     assert few.problems == many.problems[:30]
     assert not {p.problem for p in many} & {p.problem for p in benchmark_split()}
+    stream = list(itertools.islice(generate(Split.ROUTER), ROUTER_PROBLEMS + 60))
+    assert many.problems == tuple(stream[ROUTER_PROBLEMS:]), "ids are those of the stream"
+    assert not {p.problem for p in many} & {p.problem for p in stream[:ROUTER_PROBLEMS]}, "the bundled router saw these"
     found = training_problems("bundled-train", limit=60)
     assert (found.dataset.problems, found.removed, found.notes) == (many.problems, (), ())
     with pytest.raises(DatasetError, match="at least 1"):
