@@ -26,8 +26,8 @@ DATA_FOLDER = "ARBITRAGE_DATA"
 _TRAINING_SIZE = 2000
 
 ROUTER_PROBLEMS = 2800
-"""First generated problems of the router split: the bundled router was fitted to 2400 of them and judged by 400, and PRM
-and draft were calibrated on those."""
+"""First generated problems of the router split: the bundled router was fitted to 2400 of them and judged by 400, which
+PRM and draft were calibrated on."""
 
 _SPARE = 16
 """Problems kept outside the measured set, for warming up."""
