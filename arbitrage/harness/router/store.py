@@ -27,7 +27,7 @@ from arbitrage.harness.router.pairs import (
     write_manifest,
     write_shard,
 )
-from arbitrage.harness.run_folder import append_line, differences, locked, whole_lines, write_whole
+from arbitrage.harness.run_folder import append_line, differences, keep_lines, locked, whole_lines, write_whole
 from arbitrage.types import Generation, Problem
 
 FINISHED = "finished.jsonl"
@@ -132,11 +132,15 @@ class Store:
         with uninterrupted():
             if self._pairs:
                 write_shard(self.folder, self._pairs)
+                self._pairs = []  # at once: what fails below must not have them stored again
             if self._lines:
+                if (self.folder / FINISHED).exists():
+                    keep_lines(self.folder / FINISHED, bool)  # a line that was torn would swallow the next one
                 append_line(self.folder / FINISHED, _jsonl(self._lines))
+                self._lines = []
             if self.failed or (self.folder / FAILED).exists():
                 write_whole(self.folder / FAILED, _jsonl([{"id": k, "reason": v} for k, v in self.failed.items()]))
-            self._pairs, self._lines, self._stored_at = [], [], self._clock()
+            self._stored_at = self._clock()
 
     def removed(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Say which problems were left out of the data set."""

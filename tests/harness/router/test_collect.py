@@ -118,6 +118,38 @@ def test_a_killed_collection_loses_what_waits_and_nothing_else(tmp_path, whole, 
     assert stored(folder) == whole
 
 
+def test_a_line_that_could_not_be_written_costs_no_pair_its_uniqueness(tmp_path, whole, monkeypatch):
+    """The disk is full behind the shard: what waits is stored when the store closes, pairs once, lines whole."""
+    monkeypatch.setattr(store_module, "MOST_PROBLEMS", 2)
+    append, calls = store_module.append_line, []
+
+    def full_once(file, line):
+        calls.append(file)
+        if len(calls) == 1:
+            append(file, line[:-20])
+            raise RunError("No space left on device")
+        append(file, line)
+
+    monkeypatch.setattr(store_module, "append_line", full_once)
+    with pytest.raises(RunError, match="No space"):
+        collect(tmp_path, samples=2)
+    assert len(shards(tmp_path)) == 1
+    assert {line["id"] for line in lines(tmp_path / "finished.jsonl")} == finished_problems(tmp_path)
+    collect(tmp_path, samples=2)
+    assert stored(tmp_path) == whole
+
+
+def test_a_torn_last_line_is_cut_before_another_is_written(tmp_path, whole):
+    """The end of a killed process; its problem has its pairs, so only its line is lost, and no later one."""
+    collect(tmp_path, limit=3, samples=2)
+    file = tmp_path / "finished.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    collect(tmp_path, samples=2)
+    assert [line["id"] for line in lines(file)] == ["p0", "p1", "p3", "p4", "p5", "p6"]
+    assert collect(tmp_path, samples=2).problems == 7
+    assert stored(tmp_path) == whole
+
+
 def test_a_failed_problem_is_noted_and_tried_again(tmp_path, whole):
     """The others are stored; its reason is in the folder until it succeeds."""
     folder = tmp_path / "p"
