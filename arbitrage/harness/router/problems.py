@@ -98,6 +98,8 @@ def training_problems(
         "decontaminated": {name: data.sha256 for name, data in sets.items()},
         "words": words if sets else None,
     }
+    if loaded.name == NAME:  # a copy of the release may be another one
+        facts["sampled_sha256"] = loaded.sha256
     chosen = Dataset(loaded.name, tuple(clean), loaded.source, file_sha256=loaded.file_sha256)
     return TrainingProblems(chosen.limited(limit), tuple(removed), facts, tuple(notes))
 
@@ -116,8 +118,8 @@ def training_row(row: dataset_rows.Fields, fallback_id: str) -> Problem:
 def _load(dataset: DatasetLike, path: str | os.PathLike[str] | None, limit: int | None, sample: int | None) -> Dataset:
     if dataset == NAME:
         return numina(path, sample=sample or SAMPLE)
-    if dataset == GENERATED:  # endless: as many as are asked for
-        return load_dataset(GENERATED, path=path, limit=max(filter(None, (limit, sample)), default=None))
+    if dataset == GENERATED:  # endless: as many as are asked for; a sample is its beginning, whatever the limit
+        return load_dataset(GENERATED, path=path, limit=limit if sample is None else sample)
     if isinstance(dataset, os.PathLike) or (isinstance(dataset, str) and not is_name(dataset)):
         if path is not None:
             raise DatasetError("--data belongs to a data set given by name; this one is a file already")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 
@@ -207,6 +208,25 @@ def test_pairs_of_two_kinds_do_not_go_into_one_folder(tmp_path, change, named):
     with pytest.raises(PairsError, match=named):
         collect(tmp_path, **change)
     assert stored(tmp_path) == before
+
+
+def test_a_router_that_was_calibrated_anew_does_not_go_on_with_the_folder(tmp_path):
+    """Its thresholds decided the prefixes of the pairs that are there."""
+    pytest.importorskip("torch")
+    from arbitrage.backends.hf import HFBackend
+    from tests.backends.checkpoints import save_classifier
+
+    directory = save_classifier(tmp_path / "router")
+
+    def routed(threshold):
+        (directory / "arbitrage.json").write_text(json.dumps({"thresholds": {"0.3": threshold}}))
+        return dataclasses.replace(models(), router=HFBackend().scorer(str(directory), "cpu"))
+
+    folder = tmp_path / "pairs"
+    collect(folder, routed(0.5), limit=1, roll_in="arbitrage-router:rate=0.3")
+    assert collect(folder, routed(0.5), limit=2, roll_in="arbitrage-router:rate=0.3").problems == 2
+    with pytest.raises(PairsError, match=r"models\.router\.sidecar_sha256"):
+        collect(folder, routed(0.6), roll_in="arbitrage-router:rate=0.3")
 
 
 def test_another_problem_under_a_finished_id_is_noticed(tmp_path):

@@ -128,6 +128,9 @@ def test_generated_training_problems_are_none_of_the_test_split():
     assert not {p.problem for p in many} & {p.problem for p in stream[:ROUTER_PROBLEMS]}, "the bundled router saw these"
     found = training_problems("bundled-train", limit=60)
     assert (found.dataset.problems, found.removed, found.notes) == (many.problems, (), ())
+    sampled = [training_problems("bundled-train", sample=40, limit=limit) for limit in (10, 60)]
+    assert sampled[0].dataset.problems == sampled[1].dataset.problems[:10]
+    assert {p.problem for p in sampled[1].dataset} == {p.problem for p in many[:40]}
     with pytest.raises(DatasetError, match="at least 1"):
         load_dataset("bundled-train", limit=0)
 
@@ -221,6 +224,10 @@ def test_numina_is_read_from_a_copy(tmp_path, kind, monkeypatch):
         against=[],
     )
     assert again.dataset.problems == sample.problems
+    other = [{**row, "problem": f"{row['problem']}!"} for row in NUMINA]
+    another = training_problems("numina", copy(other, tmp_path / "c"), sample=12, against=[])
+    assert (another.facts["name"], another.facts["sample"]) == (again.facts["name"], again.facts["sample"])
+    assert another.facts != again.facts, "the folder of pairs refuses another copy"
     counts = {name: sum(p.subject == name for p in found) for name in ("amc", "olympiads", "gsm")}
     assert {name: sum(p.subject == name for p in sample) for name in counts} == quotas(counts, 12)
     answers = {p.problem: p.answer for p in found}
