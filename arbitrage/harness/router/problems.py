@@ -87,7 +87,8 @@ def training_problems(
         exact = sum(found.reason == EXACT for _, found in removed)
         notes.append(
             f"{len(removed)} of {len(problems)} problems are left out, as they stand in {', '.join(sets)}: "
-            f"{exact} with the same text, {len(removed) - exact} with {words} words in a row"
+            f"{exact} with the same text, {len(removed) - exact} with {words} words in a row "
+            "or all the words of a shorter problem"
         )
     if not clean:
         raise DatasetError(f"data set {loaded.name!r}: every problem stands in {', '.join(sets)}; nothing is left")

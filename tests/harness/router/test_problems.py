@@ -118,6 +118,54 @@ def test_the_length_of_runs_is_an_option():
     assert [(p.id, found.reason) for p, found in removed] == [("b", "same text")]
 
 
+FORMULA = r"Find $\frac{1}{2} + \left( x-1 \right)$."
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (r"find \(\dfrac{1}{2}+( x - 1 )\)", True),
+        (r"12. Find $\tfrac{1}{2} + (x-1)$", True),
+        (r"Problem 3: Find $\frac{1}{2}+(x-1)$?", True),
+        (r"Find $\frac{1}{3} + (x-1)$.", False),
+        (r"Find $\frac{1}{2} - (x-1)$.", False),
+        (r"Find $\frac{1}{2} + (x-1)$ now.", False),
+    ],
+)
+def test_typesetting_does_not_hide_a_text(text, same):
+    """The same formula in other TeX, numbered or not, is the same text, for evaluation sets and for repeats."""
+    found = EvaluationTexts({"held": [problem("e", FORMULA)]}).find(text)
+    assert (found is not None and found.reason == "same text") == same
+    assert len(unique([("a", FORMULA, ""), ("a", text, "")])) == (1 if same else 2)
+
+
+def test_what_looks_like_typesetting_and_is_not():
+    """Arrows are no brackets, numbers that are added are no numbering, and bare punctuation stays."""
+    distinct = [
+        r"$a \leftarrow b$",
+        r"$a arrow b$",
+        "(1) + 2",
+        "(2) + 2",
+        "1. 5 + 1",
+        "2. 5 + 1",
+        "?",
+        "!",
+        "3.5 apples",
+    ]
+    assert len(unique([("", text, "") for text in distinct])) == len(distinct)
+
+
+def test_a_short_problem_is_found_inside_a_longer_text():
+    """All its words in a row; not with fewer than five of them, and not where whole texts only are looked for."""
+    held = {"held": [problem("e", "How many primes divide $2310$?"), problem("s", "Compute $2 + 2$.")]}
+    inside = "How many primes divide 2310? Give your answer as a number."
+    found = EvaluationTexts(held).find(inside)
+    assert (found.reason, found.evaluation_id, found.shared) == ("5 words", "e", "how many primes divide 2310")
+    assert EvaluationTexts(held, 0).find(inside) is None
+    assert EvaluationTexts(held).find("How many odd primes divide 2310?") is None
+    assert EvaluationTexts(held).find("Now compute 2 + 2 and go on.") is None
+
+
 def test_generated_training_problems_are_none_of_the_test_split():
     """As many as are asked for, the same ones first; never a statement that is measured on."""
     few, many = load_dataset("bundled-train", limit=30), load_dataset("bundled-train", limit=60)
