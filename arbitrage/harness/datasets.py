@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final, overload
 
-from arbitrage.errors import DatasetError
+from arbitrage.errors import DatasetAbsentError, DatasetError
 from arbitrage.harness import dataset_rows
 from arbitrage.harness.dataset_rows import RowError, RowReader
 from arbitrage.types import Problem
@@ -263,7 +263,7 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
         hub_package = importlib.import_module("datasets")
     except ImportError as error:
         looked = f" ({DATA_FOLDER}={folder} has no {' or '.join(files)})" if folder else ""
-        raise DatasetError(
+        raise DatasetAbsentError(
             f"data set {name!r} is not on this machine{looked}. Give its JSONL file as path=FILE (--data FILE), or put "
             f"{files[0]} into a folder and set {DATA_FOLDER} to that folder, or `pip install datasets` to fetch "
             f"{hub.repository} from the hub"
@@ -272,7 +272,7 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
         loaded = hub_package.load_dataset(hub.repository, hub.config, split=hub.split)
         rows = [dict(row) for row in loaded]
     except Exception as error:  # the package raises whatever its network and file layers raise
-        raise DatasetError(
+        raise DatasetAbsentError(
             f"data set {name!r}: the `datasets` package could not load {hub.repository} ({type(error).__name__}: "
             f"{error}). Without a network, give the JSONL file as path=FILE (--data FILE) or set {DATA_FOLDER}"
         ) from error

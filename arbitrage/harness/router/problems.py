@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arbitrage.errors import DatasetError
+from arbitrage.errors import DatasetAbsentError, DatasetError
 from arbitrage.harness import dataset_rows
 from arbitrage.harness.datasets import Dataset, from_file, is_name, load_dataset
 from arbitrage.harness.plan import DatasetLike, resolve_dataset
@@ -129,13 +129,17 @@ def _load(dataset: DatasetLike, path: str | os.PathLike[str] | None, limit: int 
 
 
 def _evaluation_sets(names: Sequence[str], *, must: bool) -> tuple[dict[str, Dataset], list[str]]:
-    """(sets by name, names that cannot be found)."""
+    """(sets by name, names that cannot be found).
+
+    Raises:
+        DatasetError: one is damaged; problems that could not be read would be trained on.
+    """
     found: dict[str, Dataset] = {}
     absent = []
     for name in names:
         try:
             found[name] = load_dataset(name)
-        except DatasetError:
+        except DatasetAbsentError:
             if must:
                 raise
             absent.append(name)

@@ -205,6 +205,14 @@ def test_everything_is_said_about_what_is_left_out(tmp_path):
         training_problems(problems, against=["math500"])
 
 
+def test_a_damaged_evaluation_set_is_not_taken_for_an_absent_one(tmp_path, monkeypatch):
+    """Its problems would be trained on, and the note would say that it is not on this machine."""
+    monkeypatch.setenv("ARBITRAGE_DATA", str(tmp_path))
+    (tmp_path / "math500.jsonl").write_text('{"problem": "1?"')
+    with pytest.raises(DatasetError, match=r"math500\.jsonl:1"):
+        training_problems([problem("a", "one?")])
+
+
 def test_evaluation_sets_may_be_files_and_the_limit_counts_what_is_left(tmp_path):
     """One that is somebody's own; five of ten problems stand in it."""
     rows = [{"problem": f"question {i}?", "answer": i} for i in range(10)]
