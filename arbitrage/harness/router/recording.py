@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from arbitrage.harness.router.pairs import HistoryStep, StepPair
+from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair
 from arbitrage.harness.router.roll_in import RollIn
 from arbitrage.interfaces import Models, StepScorer
 from arbitrage.strategies.loop import write_steps
@@ -130,7 +130,7 @@ class _Reader:
         for text, author in steps:
             if text not in known:
                 self._candidate = text, author
-                known[text] = self._session.score(text, author)
+                known[text] = _checked(self._session.score(text, author))
         return [known[text] for text, _ in steps]
 
     def committed(self, step: str, author: Author) -> None:
@@ -143,3 +143,14 @@ class _Reader:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _checked(reward: float) -> float:
+    """A reward that can be stored.
+
+    Raises:
+        PairsError: it is no number in [0, 1].
+    """
+    if not 0 <= reward <= 1:  # false for NaN
+        raise PairsError(f"the PRM gave a reward of {reward}; pairs need rewards in [0, 1]")
+    return reward

@@ -168,6 +168,24 @@ def test_a_failed_problem_is_noted_and_tried_again(tmp_path, whole):
     assert stored(folder) == whole
 
 
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -0.25, 1.25])
+def test_a_reward_that_is_none_fails_its_problem(tmp_path, reward):
+    """Nothing of it is stored, and the others are."""
+    made = models()
+    prm = ScriptedScorer(lambda step, author: reward if prm.problem == PROBLEMS[2].problem else 0.5)
+    opened = prm.open
+
+    def watched(statement):
+        prm.problem = statement
+        return opened(statement)
+
+    prm.open = watched
+    collection = collect(tmp_path, dataclasses.replace(made, prm=prm))
+    assert list(collection.failed) == ["p2"]
+    assert "[0, 1]" in collection.failed["p2"]
+    assert finished_problems(tmp_path) == {p.id for p in PROBLEMS} - {"p2"}
+
+
 def test_a_solution_without_pairs_is_finished_too(tmp_path):
     """Nothing is solved again, and reading says that there are no pairs."""
     empty = Models(ScriptedModel(["a"]), ScriptedModel(["b"]), ScriptedScorer({}))

@@ -148,6 +148,7 @@ def bundled_pairs(tmp_path_factory):
                     targets=(versions["target"],),
                     draft_reward=step.draft_reward,
                     target_rewards=(step.target_reward,),
+                    draft_ids=(1,),
                     draft_logprobs=(step.draft_logprob,),
                     committed=step.author,
                 )

@@ -67,6 +67,31 @@ def test_a_problem_is_on_one_side_of_the_split():
     assert not {p.problem_id for p in training} & {p.problem_id for p in kept_out}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"draft_reward": float("nan")},
+        {"target_rewards": (0.5, float("inf"))},
+        {"draft_reward": 1.5},
+        {"draft_reward": None},
+        {"target_outcome": -0.5},
+        {"committed": "prm"},
+        {"history": (HistoryStep("first", "nobody"),)},
+        {"targets": (), "target_rewards": (), "target_tokens": ()},
+        {"target_rewards": (0.5,)},
+        {"target_tokens": (3,)},
+        {"draft_logprobs": (-0.5,)},
+    ],
+)
+def test_a_pair_that_cannot_be_is_named(tmp_path, wrong):
+    """Nothing is measured or trained on it; log-probabilities may be absent as a whole."""
+    write_shard(tmp_path, [dataclasses.replace(PAIR, draft_logprobs=())])
+    assert len(list(read_pairs(tmp_path))) == 1
+    file = write_shard(tmp_path, [dataclasses.replace(PAIR, **wrong)])
+    with pytest.raises(PairsError, match=file.name):
+        list(read_pairs(tmp_path))
+
+
 def test_a_damaged_or_foreign_folder_says_what_to_do(tmp_path):
     """No shards, half a shard, no manifest, another format."""
     with pytest.raises(PairsError, match="router collect"):
