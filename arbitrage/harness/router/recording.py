@@ -29,6 +29,8 @@ class Fork:
     drafted: WrittenStep
     targeted: WrittenStep
     """The first sample, which an escalation commits."""
+    left: int
+    """Tokens that the solution could still have before this step, each step counted in its author's tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class _Recorder(Policy):
         )
         decision = self._decision(pair, context)
         committed: Author = "draft" if decision.accept else "target"
-        self.forks.append(Fork(replace(pair, committed=committed), drafted, targets[0]))
+        self.forks.append(Fork(replace(pair, committed=committed), drafted, targets[0], context.left))
         return decision
 
     def _decision(self, pair: StepPair, context: StepContext) -> Decision:
