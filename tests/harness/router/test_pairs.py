@@ -40,7 +40,9 @@ PAIR = StepPair(
 
 def test_what_is_read_is_what_was_written(tmp_path):
     """Shards come back in their order, every field as it was, absent ones as None."""
-    other = dataclasses.replace(PAIR, problem_id="b", history=(), targets=("x",), target_rewards=(0.0,))
+    other = dataclasses.replace(
+        PAIR, problem_id="b", history=(), targets=("x",), target_rewards=(0.0,), target_tokens=(1,)
+    )
     write_shard(tmp_path, [PAIR])
     write_shard(tmp_path, [other])
     assert list(read_pairs(tmp_path)) == [PAIR, other]
