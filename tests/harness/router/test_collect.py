@@ -260,6 +260,8 @@ def test_bad_requests_are_refused_before_anything_is_written(tmp_path):
     for wrong in ({"samples": 2}, {"outcomes": 2}):
         with pytest.raises(PairsError, match="greedy models write the same text 2 times"):
             collect(tmp_path / "a", greedy, **wrong)
+    with pytest.raises(PairsError, match="draws 4 target steps and 2 are recorded"):
+        collect(tmp_path / "a", samples=2, roll_in="arbitrage-oracle:samples=4")
     for wrong in ({"concurrency": 0}, {"samples": 0}, {"outcomes": -1}, {"seed": -1}, {"words": -1}):
         with pytest.raises(ValueError, match=r"must|need"):
             collect(tmp_path / "a", **wrong)
