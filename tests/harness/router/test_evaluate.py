@@ -83,6 +83,22 @@ def test_a_prm_is_read_the_other_way_round(folder):
     assert any("--as prm" in warning for warning in wrong.warnings)
 
 
+@pytest.mark.parametrize(
+    ("kind", "probability"),
+    [(None, True), ("binary", True), ("classes", False), ("ordinal", False), ("regression", False)],
+)
+def test_a_routers_readout_says_whether_its_score_is_a_probability(folder, tmp_path, monkeypatch, kind, probability):
+    """Only then it has a calibration error; the tables show a gap else."""
+    sidecar = {} if kind is None else {"readout": {"kind": kind, "classes": 4}}
+    (tmp_path / "arbitrage.json").write_text(json.dumps(sidecar))
+    scorer = knowing(list(read_pairs(folder)), 0.5)
+    monkeypatch.setattr("arbitrage.harness.router.evaluate.load_scorer", lambda *_, **__: scorer)
+    evaluation = evaluate_router(str(tmp_path), folder, everything=True)
+    assert ("calibration_error" in evaluation.verdicts[0].measures) == probability
+    (cells,) = next(rows for caption, _, rows in tables(evaluation) if caption == "scores as probabilities")
+    assert ("—" in cells) != probability
+
+
 def test_the_files_say_what_the_tables_say(folder, tmp_path):
     """evaluation.json is JSON with every number; the Markdown has every score; the pictures are there."""
     pytest.importorskip("matplotlib")
