@@ -36,7 +36,8 @@ REMOVED = "removed.jsonl"
 MOST_PROBLEMS = 256
 """Finished problems that may wait for their shard."""
 LONGEST_WAIT_S = 120.0
-"""How much work a killed process may lose; one that is interrupted loses none."""
+"""A problem that is finished so long after the last storing has everything stored. A process that is killed loses what
+was finished since then and what is in work; one that is interrupted loses nothing that is finished."""
 
 
 @contextlib.contextmanager
