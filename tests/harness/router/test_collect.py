@@ -228,6 +228,16 @@ def test_pairs_of_two_kinds_do_not_go_into_one_folder(tmp_path, change, named):
     assert stored(tmp_path) == before
 
 
+def test_a_file_that_was_changed_does_not_go_on_with_the_folder(tmp_path):
+    """Also where the problems that are stored are still in it."""
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"id": "a", "problem": "1 + 1?", "answer": "2"}\n')
+    collect_pairs(tmp_path / "pairs", models(), dataset=file, decontaminate=())
+    file.write_text(file.read_text() + '{"id": "b", "problem": "1 + 2?", "answer": "3"}\n')
+    with pytest.raises(PairsError, match=r"dataset\.file_sha256"):
+        collect_pairs(tmp_path / "pairs", models(), dataset=file, decontaminate=())
+
+
 def test_a_router_that_was_calibrated_anew_does_not_go_on_with_the_folder(tmp_path):
     """Its thresholds decided the prefixes of the pairs that are there."""
     pytest.importorskip("torch")

@@ -96,6 +96,13 @@ def test_without_an_answer_nobody_rolls_out(tmp_path):
     assert {(p.draft_outcome, p.target_outcome) for p in read_pairs(tmp_path)} == {(None, None)}
 
 
+def test_a_reference_that_cannot_be_used_gives_no_outcomes(tmp_path):
+    """Nobody knows who was right; a wrong answer would be a claim."""
+    problem = Problem("p", "1 + 1 = ?", ("1" * 100_000,))
+    collect_pairs(tmp_path, scripted(), dataset=[problem], decontaminate=(), outcomes=1)
+    assert {(p.draft_outcome, p.target_outcome) for p in read_pairs(tmp_path)} == {(None, None)}
+
+
 def test_shares_count_right_roll_outs(tmp_path):
     """Sampled ends differ; the share is over all of them, and the same on every call."""
 
