@@ -139,7 +139,7 @@ def evaluate_router(
 
 def _is_probability(sidecar: Mapping[str, Any]) -> bool:
     """Whether a router's score is Pr(Δ > 0): not an expected class, a mean of answers, or an advantage."""
-    return sidecar.get("readout", {}).get("kind", "binary") == "binary"
+    return bool(sidecar.get("readout", {}).get("kind", "binary") == "binary")
 
 
 def _named(scorers: Sequence[str | StepScorer]) -> dict[str, str | StepScorer]:

@@ -51,8 +51,8 @@ class Verdict:
     name: str
     kind: Kind
     measures: Mapping[str, Estimate]
-    """By name; those of a probability for routers only. The calibration error has no interval: resampling adds chance to
-    the chance that keeps it above 0, so that a bootstrap interval lies too high."""
+    """By name; those of a probability for routers only. The calibration error has no interval: chance alone keeps it
+    above 0, and resampling adds more of that, so a bootstrap interval lies too high."""
     captured: Mapping[float, Estimate]
     """Share of the positive advantage that is escalated, by escalation rate."""
     waste: Mapping[float, Estimate]
