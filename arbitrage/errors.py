@@ -55,6 +55,10 @@ class DatasetError(ArbitrageError):
     """A data set is absent, empty or malformed."""
 
 
+class DatasetAbsentError(DatasetError):
+    """A published data set is neither in the data folder nor to be had from the hub."""
+
+
 class RunError(ArbitrageError):
     """A run folder cannot be used: it is somebody else's, broken, or made with other settings."""
 

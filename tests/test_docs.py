@@ -34,6 +34,14 @@ sys.path[:0] = [str(DOCS), str(SUMS)]
 import generate  # noqa: E402 - found by the line above
 
 
+@pytest.mark.parametrize("page", TEXTS)
+def test_fences_pair_up(page: str) -> None:
+    """A block that is not closed swallows the text behind it: openings and bare closings take turns."""
+    fences = [line.strip() for line in TEXTS[page].splitlines() if line.strip().startswith("```")]
+    assert len(fences) % 2 == 0
+    assert all(fence == "```" for fence in fences[1::2])
+
+
 def python_blocks(page: str) -> list[str]:
     """Fenced blocks of Python."""
     return re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)

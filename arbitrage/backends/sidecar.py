@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,14 @@ def read_sidecar(weights: Path | None) -> dict[str, Any]:
     """
     file = None if weights is None else sidecar_of(weights)
     return {} if file is None or not file.is_file() else read_object(file)
+
+
+def sidecar_facts(weights: Path | None) -> dict[str, str]:
+    """`sidecar_sha256`, empty without a sidecar: the same weights may be read or calibrated in another way."""
+    file = None if weights is None else sidecar_of(weights)
+    if file is None or not file.is_file():
+        return {}
+    return {"sidecar_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def read_object(file: Path) -> dict[str, Any]:

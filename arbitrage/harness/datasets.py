@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final, overload
 
-from arbitrage.errors import DatasetError
+from arbitrage.errors import DatasetAbsentError, DatasetError
 from arbitrage.harness import dataset_rows
 from arbitrage.harness.dataset_rows import RowError, RowReader
 from arbitrage.types import Problem
@@ -24,6 +24,10 @@ DATA_FOLDER = "ARBITRAGE_DATA"
 """Environment variable that names the folder with `<data set>.jsonl` files."""
 
 _TRAINING_SIZE = 2000
+
+ROUTER_PROBLEMS = 2800
+"""First generated problems of the router split: the bundled router was fitted to 2400 of them and judged by 400, which
+PRM and draft were calibrated on."""
 
 _SPARE = 16
 """Problems kept outside the measured set, for warming up."""
@@ -134,6 +138,8 @@ def bundled(path: str | os.PathLike[str] | None = None, limit: int | None = None
 def bundled_train(path: str | os.PathLike[str] | None = None, limit: int | None = None) -> Dataset:
     """Generated problems to train routers on: as many as `limit` says, 2000 without it, none of them in `bundled`.
 
+    They begin behind the `ROUTER_PROBLEMS` that the bundled router has seen, so that it can be judged on any of these.
+
     Raises:
         DatasetError: a path is given; these problems have no file.
     """
@@ -142,7 +148,8 @@ def bundled_train(path: str | os.PathLike[str] | None = None, limit: int | None 
     from arbitrage.harness import synthetic
 
     count = _TRAINING_SIZE if limit is None else max(limit, 1)
-    problems = tuple(itertools.islice(synthetic.generate(synthetic.Split.ROUTER), count))
+    stream = itertools.islice(synthetic.generate(synthetic.Split.ROUTER), ROUTER_PROBLEMS, ROUTER_PROBLEMS + count)
+    problems = tuple(stream)
     return Dataset("bundled-train", problems, "arbitrage.harness.synthetic").limited(limit)
 
 
@@ -256,7 +263,7 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
         hub_package = importlib.import_module("datasets")
     except ImportError as error:
         looked = f" ({DATA_FOLDER}={folder} has no {' or '.join(files)})" if folder else ""
-        raise DatasetError(
+        raise DatasetAbsentError(
             f"data set {name!r} is not on this machine{looked}. Give its JSONL file as path=FILE (--data FILE), or put "
             f"{files[0]} into a folder and set {DATA_FOLDER} to that folder, or `pip install datasets` to fetch "
             f"{hub.repository} from the hub"
@@ -265,7 +272,7 @@ def _from_hub(name: str, files: Sequence[str], hub: _Hub, folder: str | None) ->
         loaded = hub_package.load_dataset(hub.repository, hub.config, split=hub.split)
         rows = [dict(row) for row in loaded]
     except Exception as error:  # the package raises whatever its network and file layers raise
-        raise DatasetError(
+        raise DatasetAbsentError(
             f"data set {name!r}: the `datasets` package could not load {hub.repository} ({type(error).__name__}: "
             f"{error}). Without a network, give the JSONL file as path=FILE (--data FILE) or set {DATA_FOLDER}"
         ) from error

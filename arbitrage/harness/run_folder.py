@@ -296,7 +296,7 @@ def open_scores(folder: Path, scorers: Mapping[str, Any]) -> Iterator[ScoreFile]
     with locked(folder):
         manifest, fresh = read_manifest(folder), folder / NEW_SCORES
         if manifest.get("scoring") == scorers and fresh.exists():
-            _keep_lines(fresh, bool)
+            keep_lines(fresh, bool)
         else:
             old = folder / SCORES
             same = manifest.get("scored") == scorers and old.exists()
@@ -478,10 +478,10 @@ def _drop_unfinished(folder: Path) -> None:
     files = ((ROWS, row_stays), (STEPS, step_stays), (SCORES, scores_stay), (NEW_SCORES, scores_stay), (WARM_UPS, bool))
     for name, stays in files:
         if (folder / name).exists():
-            _keep_lines(folder / name, stays)
+            keep_lines(folder / name, stays)
 
 
-def _keep_lines(file: Path, stays: Callable[[bytes], bool]) -> None:
+def keep_lines(file: Path, stays: Callable[[bytes], bool]) -> None:
     """Leave the whole lines that may stay; a file without any other is not touched."""
     kept = b"".join(line + b"\n" for line in whole_lines(file) if line.strip() and stays(line))
     if kept != _content(file):

@@ -217,7 +217,8 @@ class _Loop:
         else:
             drafted = self._draft(index, stop)
             self._write_ahead(index, drafted)
-            context = StepContext(self.problem, index, drafted, self.rng, write_target, self.writer.prefix)
+            prefix = self.writer.prefix
+            context = StepContext(self.problem, index, drafted, self.rng, write_target, prefix, stop.max_tokens)
             decision = self.policy.decide(context)
             if not decision.accept:
                 self._drop_ahead()

@@ -52,11 +52,14 @@ class StepContext:
         rng: np.random.Generator,
         write_target: Callable[[int], WrittenStep],
         read_prefix: Callable[[], tuple[int, ...]],
+        left: int,
     ) -> None:
         self.problem = problem
         self.index = index
         """Position of the step in the solution, from 0."""
         self.drafted = drafted
+        self.left = left
+        """Tokens that the solution could still have before this step."""
         self._rng = rng
         self._write_target = write_target
         self._read_prefix = read_prefix

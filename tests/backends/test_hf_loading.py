@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,7 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 from arbitrage.backends.hf import HFBackend, HFCodec  # noqa: E402
 from arbitrage.errors import ModelLoadError  # noqa: E402
-from tests.backends.checkpoints import make_config, make_tokenizer, save_language_model  # noqa: E402
+from tests.backends.checkpoints import make_config, make_tokenizer, save_classifier, save_language_model  # noqa: E402
 
 
 def load(path, **options):
@@ -26,6 +29,31 @@ def test_a_directory_is_described_by_hash_size_dtype_and_device(pair):
     assert (facts["dtype"], facts["device"], facts["architecture"]) == ("float32", "cpu", "LlamaForCausalLM")
     assert facts["trust_remote_code"] is facts["allow_pickle"] is False
     assert load(pair[0], dtype="bfloat16").describe()["dtype"] == "bfloat16"
+
+
+def test_what_stands_beside_the_weights_is_part_of_the_facts(tmp_path):
+    """A recalibrated or otherwise read scorer says so; a language model only where its sidecar has a table."""
+
+    def told(sidecar, load):
+        (directory / "arbitrage.json").write_text(json.dumps(sidecar))
+        return load().describe()
+
+    directory = save_classifier(tmp_path / "classifier")
+    scorer = functools.partial(HFBackend().scorer, str(directory), "cpu")
+    assert "sidecar_sha256" not in scorer().describe()
+    sidecars = [{"thresholds": {"0.3": 0.5}}, {"thresholds": {"0.3": 0.6}}, {"stream": {"annotated": True}}]
+    found = [told(sidecar, scorer) for sidecar in sidecars]
+    assert len({facts["sidecar_sha256"] for facts in found}) == 3
+    assert len({facts["sha256"] for facts in found}) == 1
+    assert scorer(separator="!").describe()["separator"] == "!"
+    directory = save_language_model(tmp_path / "model")
+    model = functools.partial(load, directory)
+    assert "sidecar_sha256" not in told({"instruction": "go"}, model)
+    judge = functools.partial(HFBackend().scorer, str(directory), "cpu")
+    calibration = {"likelihood": {"offset": 3.0, "slope": 0.1}}
+    assert told(calibration, judge) != told({**calibration, "thresholds": {"0.3": 0.5}}, judge)
+    before = told({"thresholds": {"0.3": 0.5}}, model)
+    assert before["sidecar_sha256"] != told({"thresholds": {"0.3": 0.6}}, model)["sidecar_sha256"]
 
 
 def test_pickled_weights_are_refused_unless_asked_for(tmp_path):

@@ -65,6 +65,27 @@ def test_the_same_command_goes_on_and_another_is_refused(collected: Path, capsys
     assert "router collect" in capsys.readouterr().err
 
 
+def test_a_collection_in_which_every_problem_failed_says_so(
+    shared: object, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its exit code too; one that finished some problems is none."""
+    from arbitrage.harness.router import collect
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    command = ["router", "collect", "--out", str(tmp_path / "pairs"), "--backend", "scripted"]
+    with monkeypatch.context() as patched:
+        patched.setattr(collect, "record", broken)
+        assert main([*command, "--limit", "2"]) == 1
+        assert "2 problems failed" in capsys.readouterr().err
+    assert main([*command, "--limit", "2"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(collect, "record", broken)
+        assert main([*command, "--limit", "3"]) == 0
+        assert "1 problems failed" in capsys.readouterr().err
+
+
 def test_outcomes_and_decontamination_are_said(
     shared: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

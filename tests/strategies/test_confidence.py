@@ -104,6 +104,23 @@ def test_the_table_is_made_from_pairs_and_loaded_with_the_draft(tmp_path):
     assert beside["thresholds"] == told["thresholds"]
 
 
+def test_another_table_beside_a_gguf_file_makes_it_another_model(tmp_path):
+    """So a run that was begun with one table is not gone on with under the other."""
+    pytest.importorskip("llama_cpp")
+    from arbitrage.backends.bundled import bundled_gguf
+    from arbitrage.backends.gguf import GGUFBackend
+
+    file = tmp_path / "draft.gguf"
+    file.write_bytes(bundled_gguf("draft", "q8_0").read_bytes())
+    facts = []
+    for sidecar in (None, {"instruction": "go"}, {"thresholds": {"0.3": 0.5}}, {"thresholds": {"0.3": 0.6}}):
+        if sidecar is not None:
+            file.with_suffix(".arbitrage.json").write_text(json.dumps(sidecar))
+        facts.append(GGUFBackend().language_model(str(file)).describe())
+    assert [fact.get("sidecar_sha256", "none") == "none" for fact in facts] == [True, True, False, False]
+    assert facts[2]["sidecar_sha256"] != facts[3]["sidecar_sha256"]
+
+
 @pytest.mark.parametrize("backend", ["hf", "gguf"])
 def test_the_bundled_draft_brings_its_table(backend):
     """So `rate=` works on the bundled models with no set-up, and about that share is escalated."""

@@ -19,6 +19,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Calibration, Reading, readout
+from arbitrage.harness.datasets import ROUTER_PROBLEMS
 from arbitrage.harness.router.measures import ranking_report, router_report, thresholds
 from arbitrage.harness.synthetic import Split, generate
 from arbitrage.strategies.confidence import confidence
@@ -26,8 +27,8 @@ from training.family.prm import Reader, so_far
 from training.family.rolling import Choice, Pair, Walk, roll
 from training.family.writing import Pen
 
-PROBLEMS = 2400
 HELD_OUT = 400
+PROBLEMS = ROUTER_PROBLEMS - HELD_OUT
 UNITS = 16
 STEPS, LEARNING_RATE, WEIGHT_DECAY = 1500, 1e-2, 1e-4
 SEED = 31

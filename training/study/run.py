@@ -21,6 +21,7 @@ from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf.likelihood import AdvantageHead
 from arbitrage.harness.synthetic import Split, generate
 from arbitrage.types import Author, Problem
+from training.family.router import PROBLEMS
 from training.study import classifier, clock, collect, costs, quality, replay, report, texts
 from training.study.candidates import CANDIDATES, Scorer, columns, labels, references, shipped_head
 from training.study.features import Floats, Table
@@ -186,8 +187,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     work, seeds = arguments.work, range(arguments.seeds)
-    problems = list(itertools.islice(generate(Split.ROUTER), 2400 + arguments.held_out))
-    learnt, fresh = problems[: arguments.training], problems[2400:]  # held out: what the shipped router never saw
+    problems = list(itertools.islice(generate(Split.ROUTER), PROBLEMS + arguments.held_out))
+    learnt, fresh = problems[: arguments.training], problems[PROBLEMS:]  # held out: what the shipped router never saw
     world = World()
     held_out_pairs, held_out = collect.collect(world, fresh, collect.better, work / "held-out", "oracle")
     training_pairs, training = collect.collect(world, learnt, collect.better, work / "training", "oracle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from arbitrage.backends.sidecar import thresholds_of
+from arbitrage.backends.sidecar import sidecar_facts, thresholds_of
 from arbitrage.errors import MissingExtraError, ModelLoadError
 
 try:
@@ -71,8 +71,10 @@ class HFBackend(Backend):
         module, facts = load(AutoModelForCausalLM, where, device, how, **extra)
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         told = where.sidecar()
+        thresholds = thresholds_of(told)
+        facts |= sidecar_facts(where.path) if thresholds else {}
         model = HFLanguageModel(where.name, module, codec, told.get("instruction", INSTRUCTION), facts, how.lean)
-        model.thresholds = thresholds_of(told)
+        model.thresholds = thresholds
         return model
 
     def scorer(self, source: str, device: str | None = None, **options: object) -> HFStepScorer:
@@ -102,7 +104,7 @@ class HFBackend(Backend):
         if family.labels not in (None, labels):
             wanted = "two, for no and yes" if family.labels == 2 else str(family.labels)
             raise ModelLoadError(f"{source} has {labels} labels; a PRM or router of {family.name} has {wanted}")
-        facts |= {"family": family.name, "family_by": told_by}
+        facts |= {"family": family.name, "family_by": told_by, **_read_as(where, how)}
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         encoder, readout = family.encoder(codec, stream), family.readout(codec)
         return HFStepScorer(where.name, module, codec, stream, facts, how.lean, readout, encoder)
@@ -112,6 +114,7 @@ class HFBackend(Backend):
         from transformers import AutoModelForCausalLM
 
         module, facts = load(AutoModelForCausalLM, where, device, how)
+        facts |= _read_as(where, how)
         codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar, how)
         judged = likelihood_readout(sidecar["likelihood"])
         return LikelihoodScorer(where.name, module, codec, stream, judged, facts, how.lean)
@@ -128,6 +131,11 @@ def _eos_ids(module: Any) -> list[int]:
     if ends is None:
         return []
     return list(ends) if isinstance(ends, list | tuple) else [int(ends)]
+
+
+def _read_as(where: Source, how: LoadOptions) -> dict[str, str]:
+    """What decides scores and rates besides weights and family, for the manifest."""
+    return {**sidecar_facts(where.path), **({} if how.separator is None else {"separator": how.separator})}
 
 
 def _stream_format(sidecar: dict[str, Any], how: LoadOptions) -> StreamFormat:

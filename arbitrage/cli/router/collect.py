@@ -89,7 +89,10 @@ def collect(
     dtype: options.DtypeName = None,
     as_json: StatisticsAsJson = False,
 ) -> None:
-    """Collect step pairs: at every prefix both models' next step and their rewards by the PRM."""
+    """Collect step pairs: at every prefix both models' next step and their rewards by the PRM.
+
+    The exit code is 1 when every problem failed.
+    """
     from arbitrage.harness.router.collect import collect_pairs
 
     asked = options.settings(
@@ -134,6 +137,8 @@ def collect(
         raise typer.Exit(130) from None
     print_statistics(collection.statistics, as_json)
     _print_failures(collection)
+    if collection.failed and not collection.problems:
+        raise typer.Exit(1)
 
 
 def _listed(names: str) -> list[str]:

@@ -216,6 +216,11 @@ def threshold_at(scores: Floats, rate: float, judge: Judge = "router") -> float:
     return quantile if gaps[0] <= gaps[1] + one_step else float(beside)
 
 
+def threshold_table(scores: Floats, judge: Judge = "router") -> dict[str, float]:
+    """Escalation rate to threshold, as the sidecar holds it."""
+    return {str(rate): threshold_at(scores, rate, judge) for rate in CURVE}
+
+
 def escalated(scores: Floats, threshold: float, judge: Judge = "router") -> NDArray[np.bool_]:
     """Which steps a strategy would escalate at this threshold."""
     return scores > threshold if judge == "router" else scores < threshold

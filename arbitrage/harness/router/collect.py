@@ -150,6 +150,12 @@ def collect_pairs(
             f"greedy models write the same text {max(samples, outcomes)} times; set a temperature above 0, or leave "
             "samples and outcomes at 1"
         )
+    decider = chosen.strategy
+    if isinstance(decider, ArbitrageOracle) and decider.samples not in (1, samples):
+        raise PairsError(
+            f"the roll-in draws {decider.samples} target steps and {samples} are recorded, by which it decides; leave "
+            f"samples out of the roll-in and ask for {decider.samples} to be recorded (--samples {decider.samples})"
+        )
     job = _Job(models, chosen, samples, outcomes, Role.DRAFT if outcome_policy == "draft" else Role.TARGET, seed)
     folder = Path(out)
     with open_store(folder, _manifest(job, data)) as store:

@@ -110,7 +110,10 @@ def evaluate_router(
     _check_labels(advantages, len(set(groups)))
     sign = 1.0 if judge_as == "router" else -1.0
     scores = [
-        *(Score(name, judge_as, sign * values[usable]) for name, values in given.items()),
+        *(
+            Score(name, judge_as, sign * values[usable], _is_probability(sidecars.get(name, {})))
+            for name, values in given.items()
+        ),
         *_known(kept),
         Score(RANDOM, "bound", np.zeros(len(kept))),
         Score(ORACLE, "bound", advantages),
@@ -132,6 +135,11 @@ def evaluate_router(
             *(f"{name}: {message}" for name, table in points.items() for message in unmet(table)),
         ),
     )
+
+
+def _is_probability(sidecar: Mapping[str, Any]) -> bool:
+    """Whether a router's score is Pr(Δ > 0): not an expected class, a mean of answers, or an advantage."""
+    return bool(sidecar.get("readout", {}).get("kind", "binary") == "binary")
 
 
 def _named(scorers: Sequence[str | StepScorer]) -> dict[str, str | StepScorer]:

@@ -116,7 +116,10 @@ def threshold_rows(points: Sequence[RatePoint]) -> tuple[list[str], list[list[st
 def _measures(verdicts: Sequence[Verdict], names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return (
         ["score", *(_TITLES[name] for name in names)],
-        [[one.name, *(_shown(one.measures[name]) for name in names)] for one in verdicts],
+        [
+            [one.name, *(_shown(one.measures[name]) if name in one.measures else NONE for name in names)]
+            for one in verdicts
+        ],
     )
 
 

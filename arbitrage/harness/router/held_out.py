@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.backends.hf.readout import described
+from arbitrage.harness.router.calibrate import threshold_table
 from arbitrage.harness.router.labels import Labelling
-from arbitrage.harness.router.measures import ranking_report, router_report, thresholds
+from arbitrage.harness.router.measures import ranking_report, router_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class RouterReport:
         """
         scores = self._scores(outputs)
         report = router_report(scores, self.values) if self.measure(outputs) else {}
-        return dict(report), thresholds(scores, escalates_above=True)
+        return dict(report), threshold_table(np.array(scores))
 
     def _scores(self, outputs: NDArray[np.float32]) -> list[float]:
         """Scores in [0, 1] as inference reads them; `outputs` has shape (steps, outputs of the head)."""

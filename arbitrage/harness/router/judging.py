@@ -29,6 +29,8 @@ class Score:
     kind: Kind
     values: Floats
     """Shape (steps,)."""
+    probability: bool = True
+    """Whether a router's score is Pr(Δ > 0); else calibration error, Brier score and reliability say nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Verdict:
     name: str
     kind: Kind
     measures: Mapping[str, Estimate]
-    """By name; those of a probability for routers only."""
+    """By name; those of a probability for routers only. The calibration error has no interval: chance alone keeps it
+    above 0, and resampling adds more of that, so a bootstrap interval lies too high."""
     captured: Mapping[float, Estimate]
     """Share of the positive advantage that is escalated, by escalation rate."""
     waste: Mapping[float, Estimate]
@@ -131,6 +134,10 @@ class _Judged:
         bins: tuple[ReliabilityBin, ...] = ()
         if self._claims is not None:
             measures |= {name: next(told) for name in PROBABILITY}
+            measures["calibration_error"] = Estimate(measures["calibration_error"].value, None, None)
             steps, scores, _ = self._claims.bins(self._claims.everything)
             bins = tuple(ReliabilityBin(int(n), float(s), next(told)) for n, s in zip(steps[0], scores[0], strict=True))
+        if not self._score.probability:
+            measures = {name: one for name, one in measures.items() if name not in ("calibration_error", "brier")}
+            bins = ()
         return Verdict(self._score.name, self._score.kind, measures, captured, waste, bins)

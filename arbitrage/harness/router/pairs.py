@@ -196,7 +196,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _pair(row: dict[str, Any]) -> StepPair:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     values["history"] = tuple(HistoryStep(**step) for step in values["history"])
-    return StepPair(**values)
+    pair = StepPair(**values)
+    if wrong := _wrong(pair):
+        raise ValueError(f"step {pair.index} of {pair.problem_id}: {wrong}")
+    return pair
+
+
+def _wrong(pair: StepPair) -> str:
+    """What cannot be in a pair; empty when all is well."""
+    rewards = (pair.draft_reward, *pair.target_rewards)
+    outcomes = [share for share in (pair.draft_outcome, pair.target_outcome) if share is not None]
+    authors = {pair.committed, *(step.author for step in pair.history)}
+    if not all(0 <= value <= 1 for value in (*rewards, *outcomes)):  # false for NaN
+        return f"rewards and outcomes are in [0, 1], not {rewards} and {outcomes}"
+    if not authors <= {"draft", "target"}:
+        return f"draft and target write steps, not {sorted(authors - {'draft', 'target'})}"
+    if not pair.targets or not len(pair.targets) == len(pair.target_rewards) == len(pair.target_tokens):
+        return "each target step has a reward and a length, and there is at least one"
+    if len(pair.draft_logprobs) not in (0, len(pair.draft_ids)):
+        return f"{len(pair.draft_ids)} tokens have {len(pair.draft_logprobs)} log-probabilities"
+    return ""
 
 
 def _schema(pa: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arbitrage.errors import DatasetError
+from arbitrage.errors import DatasetAbsentError, DatasetError
 from arbitrage.harness import dataset_rows
 from arbitrage.harness.datasets import Dataset, from_file, is_name, load_dataset
 from arbitrage.harness.plan import DatasetLike, resolve_dataset
@@ -87,7 +87,8 @@ def training_problems(
         exact = sum(found.reason == EXACT for _, found in removed)
         notes.append(
             f"{len(removed)} of {len(problems)} problems are left out, as they stand in {', '.join(sets)}: "
-            f"{exact} with the same text, {len(removed) - exact} with {words} words in a row"
+            f"{exact} with the same text, {len(removed) - exact} with {words} words in a row "
+            "or all the words of a shorter problem"
         )
     if not clean:
         raise DatasetError(f"data set {loaded.name!r}: every problem stands in {', '.join(sets)}; nothing is left")
@@ -98,6 +99,8 @@ def training_problems(
         "decontaminated": {name: data.sha256 for name, data in sets.items()},
         "words": words if sets else None,
     }
+    if loaded.name == NAME:  # a copy of the release may be another one
+        facts["sampled_sha256"] = loaded.sha256
     chosen = Dataset(loaded.name, tuple(clean), loaded.source, file_sha256=loaded.file_sha256)
     return TrainingProblems(chosen.limited(limit), tuple(removed), facts, tuple(notes))
 
@@ -116,8 +119,8 @@ def training_row(row: dataset_rows.Fields, fallback_id: str) -> Problem:
 def _load(dataset: DatasetLike, path: str | os.PathLike[str] | None, limit: int | None, sample: int | None) -> Dataset:
     if dataset == NAME:
         return numina(path, sample=sample or SAMPLE)
-    if dataset == GENERATED:  # endless: as many as are asked for
-        return load_dataset(GENERATED, path=path, limit=max(filter(None, (limit, sample)), default=None))
+    if dataset == GENERATED:  # endless: as many as are asked for; a sample is its beginning, whatever the limit
+        return load_dataset(GENERATED, path=path, limit=limit if sample is None else sample)
     if isinstance(dataset, os.PathLike) or (isinstance(dataset, str) and not is_name(dataset)):
         if path is not None:
             raise DatasetError("--data belongs to a data set given by name; this one is a file already")
@@ -126,13 +129,17 @@ def _load(dataset: DatasetLike, path: str | os.PathLike[str] | None, limit: int 
 
 
 def _evaluation_sets(names: Sequence[str], *, must: bool) -> tuple[dict[str, Dataset], list[str]]:
-    """(sets by name, names that cannot be found)."""
+    """(sets by name, names that cannot be found).
+
+    Raises:
+        DatasetError: one is damaged; problems that could not be read would be trained on.
+    """
     found: dict[str, Dataset] = {}
     absent = []
     for name in names:
         try:
             found[name] = load_dataset(name)
-        except DatasetError:
+        except DatasetAbsentError:
             if must:
                 raise
             absent.append(name)

@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from arbitrage.harness.router.pairs import HistoryStep, StepPair
+from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair
 from arbitrage.harness.router.roll_in import RollIn
 from arbitrage.interfaces import Models, StepScorer
 from arbitrage.strategies.loop import write_steps
@@ -29,6 +29,8 @@ class Fork:
     drafted: WrittenStep
     targeted: WrittenStep
     """The first sample, which an escalation commits."""
+    left: int
+    """Tokens that the solution could still have before this step, each step counted in its author's tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class _Recorder(Policy):
         )
         decision = self._decision(pair, context)
         committed: Author = "draft" if decision.accept else "target"
-        self.forks.append(Fork(replace(pair, committed=committed), drafted, targets[0]))
+        self.forks.append(Fork(replace(pair, committed=committed), drafted, targets[0], context.left))
         return decision
 
     def _decision(self, pair: StepPair, context: StepContext) -> Decision:
@@ -130,7 +132,7 @@ class _Reader:
         for text, author in steps:
             if text not in known:
                 self._candidate = text, author
-                known[text] = self._session.score(text, author)
+                known[text] = _checked(self._session.score(text, author))
         return [known[text] for text, _ in steps]
 
     def committed(self, step: str, author: Author) -> None:
@@ -143,3 +145,14 @@ class _Reader:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _checked(reward: float) -> float:
+    """A reward that can be stored.
+
+    Raises:
+        PairsError: it is no number in [0, 1].
+    """
+    if not 0 <= reward <= 1:  # false for NaN
+        raise PairsError(f"the PRM gave a reward of {reward}; pairs need rewards in [0, 1]")
+    return reward

@@ -104,8 +104,7 @@ class _Walk:
         if step.continuation.reason is StopReason.SEPARATOR and not ended:
             # The PRM draws nothing, so its streams are free.
             rng = step_rng(self._rng, pair.index, Role.PRM, 2 * sample + (author == "target"))
-            left = self._settings.max_tokens - (len(pair.prefix_ids) - self._asked) - len(step.ids)
-            self._go_on(texts, self._start(fork, author), left, rng)
+            self._go_on(texts, self._start(fork, author), fork.left - len(step.ids), rng)
         return SEPARATOR.join(texts)
 
     def _start(self, fork: Fork, author: Author) -> list[int]:

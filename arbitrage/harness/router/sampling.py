@@ -6,6 +6,7 @@ Pure functions; knows no files (arXiv:2512.05033: 30 000 problems of NuminaMath-
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 SAMPLE = 30_000
@@ -17,19 +18,37 @@ def normal(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+_NUMBER = re.compile(r"^\s*(?:(?:problem|question|exercise)\s+\d+\s*[.:)]?|\(?\d{1,4}[.)])\s+(?=[^\W\d_]|[$\\])")
+"""What numbers a problem: `1.`, `(2)`, `Problem 3:`; only where a word or a formula follows."""
+_UNSEEN = re.compile(r"\s+|\$|\\[()]|\\(?:left|right)(?![a-z])")
+"""What typesets a text and says nothing."""
+_EDGES = ".,:;!?"
+
+
+def text_key(text: str) -> str:
+    r"""Equal for two typesettings of one text.
+
+    Without a number in front, spaces, letter case, punctuation at the ends, `$`, `\(`, `\)`, `\left` and `\right`;
+    `\dfrac` and `\tfrac` are `\frac`. A text that is nothing else keeps itself.
+    """
+    folded = text.casefold()
+    bare = _UNSEEN.sub("", _NUMBER.sub("", folded)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    return bare.strip(_EDGES) or folded
+
+
 def unique(rows: Iterable[tuple[str, str, str]]) -> list[int]:
     """Positions of the rows that stay when each text may be there once, in the order of `rows`.
 
     Args:
-        rows: (source, problem, anything that tells apart rows that agree in both). Of rows with the same problem the
-            one with the smallest source stays, then the one with the smallest digest of the third part.
+        rows: (source, problem, anything that tells apart rows that agree in both). Of rows with the same problem, by
+            `text_key`, the one with the smallest source stays, then the one with the smallest digest of the third part.
     """
-    best: dict[bytes, tuple[str, bytes, int]] = {}
+    best: dict[bytes, tuple[str, bytes, bytes, int]] = {}
     for index, (source, text, rest) in enumerate(rows):
-        key = _digest(normal(text))
-        mine = (source, _digest(rest), index)
+        key = _digest(text_key(text))
+        mine = (source, _digest(rest), _digest(text), index)
         best[key] = min(mine, best.get(key, mine))
-    return sorted(index for _, _, index in best.values())
+    return sorted(index for *_, index in best.values())
 
 
 def quotas(counts: Mapping[str, int], size: int) -> dict[str, int]:

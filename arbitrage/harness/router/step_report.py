@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.backends.hf.readout import TwoLabels
-from arbitrage.harness.router.measures import BINS, Ranking, auc, equally_filled, thresholds
+from arbitrage.harness.router.calibrate import threshold_table
+from arbitrage.harness.router.measures import BINS, Ranking, auc, equally_filled
 from arbitrage.harness.statistics import Floats, bootstrap
 
 _LAST_POSITION = 5
@@ -45,7 +46,7 @@ class StepReport:
         """
         scores = scores_of(outputs)
         of_drafts = scores[self.drafts] if self.drafts.any() else scores
-        table = thresholds(of_drafts, escalates_above=False)
+        table = threshold_table(of_drafts, "prm")
         everything = np.full(len(scores), True)
         parts = {"auc_last_step": self.ends, "auc_draft": self.drafts, "auc_target": ~self.drafts}
         parts = {name: part for name, part in parts.items() if not part.all()}

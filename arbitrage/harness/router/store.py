@@ -27,7 +27,7 @@ from arbitrage.harness.router.pairs import (
     write_manifest,
     write_shard,
 )
-from arbitrage.harness.run_folder import append_line, differences, locked, whole_lines, write_whole
+from arbitrage.harness.run_folder import append_line, differences, keep_lines, locked, whole_lines, write_whole
 from arbitrage.types import Generation, Problem
 
 FINISHED = "finished.jsonl"
@@ -36,7 +36,8 @@ REMOVED = "removed.jsonl"
 MOST_PROBLEMS = 256
 """Finished problems that may wait for their shard."""
 LONGEST_WAIT_S = 120.0
-"""How much work a killed process may lose; one that is interrupted loses none."""
+"""A problem that is finished so long after the last storing has everything stored. A process that is killed loses what
+was finished since then and what is in work; one that is interrupted loses nothing that is finished."""
 
 
 @contextlib.contextmanager
@@ -132,11 +133,15 @@ class Store:
         with uninterrupted():
             if self._pairs:
                 write_shard(self.folder, self._pairs)
+                self._pairs = []  # at once: what fails below must not have them stored again
             if self._lines:
+                if (self.folder / FINISHED).exists():
+                    keep_lines(self.folder / FINISHED, bool)  # a line that was torn would swallow the next one
                 append_line(self.folder / FINISHED, _jsonl(self._lines))
+                self._lines = []
             if self.failed or (self.folder / FAILED).exists():
                 write_whole(self.folder / FAILED, _jsonl([{"id": k, "reason": v} for k, v in self.failed.items()]))
-            self._pairs, self._lines, self._stored_at = [], [], self._clock()
+            self._stored_at = self._clock()
 
     def removed(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Say which problems were left out of the data set."""

@@ -10,7 +10,7 @@ import pytest
 from arbitrage.backends.sidecar import SIDECAR
 from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness import run_folder
-from arbitrage.harness.router.calibrate import calibrate_router, escalated, rate_points, threshold_at
+from arbitrage.harness.router.calibrate import calibrate_router, escalated, rate_points, threshold_at, threshold_table
 from arbitrage.harness.router.pairs import PairsError, digest, held_out
 from arbitrage.harness.router.selection import select
 from arbitrage.harness.router.sidecar import place_of, update_sidecar, writable_place
@@ -43,6 +43,40 @@ def test_equal_scores_are_escalated_together_or_not_at_all(judge_as):
         assert point.met == (nearest <= 0.01)
     assert points[0.1].met
     assert not points[0.3].met
+
+
+@pytest.mark.parametrize("judge_as", ["router", "prm"])
+def test_a_table_is_the_one_that_calibration_stores(judge_as):
+    """Training and `calibrate` tell the same thresholds, equal scores included."""
+    scores = np.repeat([0.0, 0.5, 0.7, 1.0], [50, 20, 20, 10])
+    points = rate_points(scores, np.arange(100), judge_as)
+    assert threshold_table(scores, judge_as) == {str(point.rate): point.threshold for point in points}
+
+
+def test_realised_rates_have_intervals_over_problems():
+    """Steps of a problem that are all alike are one piece of evidence: ten of each are as uncertain as one."""
+    scores = np.random.default_rng(8).random(60)
+    once = rate_points(scores, np.arange(60), rates=[0.3])[0].realised
+    problems = rate_points(np.repeat(scores, 10), np.repeat(np.arange(60), 10), rates=[0.3])[0].realised
+    steps = rate_points(np.repeat(scores, 10), np.arange(600), rates=[0.3])[0].realised
+    assert problems.high - problems.low == pytest.approx(once.high - once.low, rel=0.15)
+    assert steps.high - steps.low < (once.high - once.low) / 2
+
+
+def test_a_training_writes_this_table_too():
+    """Where scores tie, a bare quantile would be another threshold."""
+    pytest.importorskip("torch")
+    from arbitrage.harness.router.held_out import RouterReport
+    from arbitrage.harness.router.labels import Labelling
+
+    outputs = np.repeat([[-3.0], [0.0], [3.0]], [50, 40, 10], axis=0).astype(np.float32)
+    values = tuple(np.linspace(-1, 1, 100))
+    report = RouterReport(Labelling.fitted("regression", 2, values), values)
+    _, table = report.report(outputs)
+    scores = np.array(report._scores(outputs))
+    assert len(set(scores)) == 3
+    assert table == threshold_table(scores)
+    assert table["0.45"] < np.quantile(scores, 0.55)
 
 
 def pairs(problems=60):

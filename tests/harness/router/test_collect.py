@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 
@@ -118,6 +119,38 @@ def test_a_killed_collection_loses_what_waits_and_nothing_else(tmp_path, whole, 
     assert stored(folder) == whole
 
 
+def test_a_line_that_could_not_be_written_costs_no_pair_its_uniqueness(tmp_path, whole, monkeypatch):
+    """The disk is full behind the shard: what waits is stored when the store closes, pairs once, lines whole."""
+    monkeypatch.setattr(store_module, "MOST_PROBLEMS", 2)
+    append, calls = store_module.append_line, []
+
+    def full_once(file, line):
+        calls.append(file)
+        if len(calls) == 1:
+            append(file, line[:-20])
+            raise RunError("No space left on device")
+        append(file, line)
+
+    monkeypatch.setattr(store_module, "append_line", full_once)
+    with pytest.raises(RunError, match="No space"):
+        collect(tmp_path, samples=2)
+    assert len(shards(tmp_path)) == 1
+    assert {line["id"] for line in lines(tmp_path / "finished.jsonl")} == finished_problems(tmp_path)
+    collect(tmp_path, samples=2)
+    assert stored(tmp_path) == whole
+
+
+def test_a_torn_last_line_is_cut_before_another_is_written(tmp_path, whole):
+    """The end of a killed process; its problem has its pairs, so only its line is lost, and no later one."""
+    collect(tmp_path, limit=3, samples=2)
+    file = tmp_path / "finished.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    collect(tmp_path, samples=2)
+    assert [line["id"] for line in lines(file)] == ["p0", "p1", "p3", "p4", "p5", "p6"]
+    assert collect(tmp_path, samples=2).problems == 7
+    assert stored(tmp_path) == whole
+
+
 def test_a_failed_problem_is_noted_and_tried_again(tmp_path, whole):
     """The others are stored; its reason is in the folder until it succeeds."""
     folder = tmp_path / "p"
@@ -133,6 +166,24 @@ def test_a_failed_problem_is_noted_and_tried_again(tmp_path, whole):
     assert collect(folder, samples=2).failed == {}
     assert lines(folder / "failed.jsonl") == []
     assert stored(folder) == whole
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -0.25, 1.25])
+def test_a_reward_that_is_none_fails_its_problem(tmp_path, reward):
+    """Nothing of it is stored, and the others are."""
+    made = models()
+    prm = ScriptedScorer(lambda step, author: reward if prm.problem == PROBLEMS[2].problem else 0.5)
+    opened = prm.open
+
+    def watched(statement):
+        prm.problem = statement
+        return opened(statement)
+
+    prm.open = watched
+    collection = collect(tmp_path, dataclasses.replace(made, prm=prm))
+    assert list(collection.failed) == ["p2"]
+    assert "[0, 1]" in collection.failed["p2"]
+    assert finished_problems(tmp_path) == {p.id for p in PROBLEMS} - {"p2"}
 
 
 def test_a_solution_without_pairs_is_finished_too(tmp_path):
@@ -177,6 +228,35 @@ def test_pairs_of_two_kinds_do_not_go_into_one_folder(tmp_path, change, named):
     assert stored(tmp_path) == before
 
 
+def test_a_file_that_was_changed_does_not_go_on_with_the_folder(tmp_path):
+    """Also where the problems that are stored are still in it."""
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"id": "a", "problem": "1 + 1?", "answer": "2"}\n')
+    collect_pairs(tmp_path / "pairs", models(), dataset=file, decontaminate=())
+    file.write_text(file.read_text() + '{"id": "b", "problem": "1 + 2?", "answer": "3"}\n')
+    with pytest.raises(PairsError, match=r"dataset\.file_sha256"):
+        collect_pairs(tmp_path / "pairs", models(), dataset=file, decontaminate=())
+
+
+def test_a_router_that_was_calibrated_anew_does_not_go_on_with_the_folder(tmp_path):
+    """Its thresholds decided the prefixes of the pairs that are there."""
+    pytest.importorskip("torch")
+    from arbitrage.backends.hf import HFBackend
+    from tests.backends.checkpoints import save_classifier
+
+    directory = save_classifier(tmp_path / "router")
+
+    def routed(threshold):
+        (directory / "arbitrage.json").write_text(json.dumps({"thresholds": {"0.3": threshold}}))
+        return dataclasses.replace(models(), router=HFBackend().scorer(str(directory), "cpu"))
+
+    folder = tmp_path / "pairs"
+    collect(folder, routed(0.5), limit=1, roll_in="arbitrage-router:rate=0.3")
+    assert collect(folder, routed(0.5), limit=2, roll_in="arbitrage-router:rate=0.3").problems == 2
+    with pytest.raises(PairsError, match=r"models\.router\.sidecar_sha256"):
+        collect(folder, routed(0.6), roll_in="arbitrage-router:rate=0.3")
+
+
 def test_another_problem_under_a_finished_id_is_noticed(tmp_path):
     """Two data sets of one name: statements are compared, not ids."""
     collect(tmp_path, limit=2)
@@ -190,6 +270,8 @@ def test_bad_requests_are_refused_before_anything_is_written(tmp_path):
     for wrong in ({"samples": 2}, {"outcomes": 2}):
         with pytest.raises(PairsError, match="greedy models write the same text 2 times"):
             collect(tmp_path / "a", greedy, **wrong)
+    with pytest.raises(PairsError, match="draws 4 target steps and 2 are recorded"):
+        collect(tmp_path / "a", samples=2, roll_in="arbitrage-oracle:samples=4")
     for wrong in ({"concurrency": 0}, {"samples": 0}, {"outcomes": -1}, {"seed": -1}, {"words": -1}):
         with pytest.raises(ValueError, match=r"must|need"):
             collect(tmp_path / "a", **wrong)

@@ -9,7 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from arbitrage.errors import ModelLoadError
+from arbitrage.errors import ContextOverflowError, ModelLoadError
+from arbitrage.harness.router.calibrate import calibrate_router
 from arbitrage.harness.router.evaluate import CONFIDENCE, RANDOM, REWARD, evaluate_router
 from arbitrage.harness.router.evaluation_report import markdown_report, save_evaluation, tables
 from arbitrage.harness.router.judging import ORACLE
@@ -55,6 +56,8 @@ def test_routers_stand_beside_baselines_and_bounds(folder):
     assert verdicts["good"].measures["spearman"].value == pytest.approx(1)
     assert verdicts["good"].captured == verdicts[ORACLE].captured
     assert verdicts["noisy"].measures["auc"].high < 1
+    # These drafts are the less sure of a step, the more the target's is rewarded.
+    assert verdicts[CONFIDENCE].measures["auc"].low > 0.6
     assert verdicts["good"].versus["noisy"]["auc"].low > 0
     assert verdicts[RANDOM].measures["auc"].value == 0.5
     better = np.mean([pair.label for pair in told])
@@ -81,6 +84,43 @@ def test_a_prm_is_read_the_other_way_round(folder):
     wrong = evaluate_router(prm, folder, everything=True)
     assert wrong.verdicts[0].measures["auc"].value == 0
     assert any("--as prm" in warning for warning in wrong.warnings)
+
+
+def test_steps_that_no_scorer_can_read_change_nothing_for_the_others(folder, tmp_path):
+    """Their problems' other steps keep their problems: all intervals are those of a folder without them."""
+    told = list(read_pairs(folder))
+    short = [pair for number, pair in enumerate(told) if number % 7]
+    known = {pair.draft: 0.5 + pair.advantage / 3 + 0.1 * (number % 3) for number, pair in enumerate(told)}
+    readable = {pair.draft for pair in short}
+
+    def choosy(step, author):
+        if author == "draft" and step not in readable:
+            raise ContextOverflowError("too long")
+        return known[step]
+
+    found = evaluate_router(ScriptedScorer(choosy), folder, everything=True)
+    alone = evaluate_router(ScriptedScorer(known), folder_of(tmp_path / "short", short), everything=True)
+    assert found.unscored == len(told) - len(short)
+    assert found.verdicts[0] == alone.verdicts[0]
+    assert found.thresholds == alone.thresholds
+    calibrated = calibrate_router(ScriptedScorer(choosy), folder, everything=True)
+    assert calibrated.points == alone.thresholds["scripted-scorer"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "probability"),
+    [(None, True), ("binary", True), ("classes", False), ("ordinal", False), ("regression", False)],
+)
+def test_a_routers_readout_says_whether_its_score_is_a_probability(folder, tmp_path, monkeypatch, kind, probability):
+    """Only then it has a calibration error; the tables show a gap else."""
+    sidecar = {} if kind is None else {"readout": {"kind": kind, "classes": 4}}
+    (tmp_path / "arbitrage.json").write_text(json.dumps(sidecar))
+    scorer = knowing(list(read_pairs(folder)), 0.5)
+    monkeypatch.setattr("arbitrage.harness.router.evaluate.load_scorer", lambda *_, **__: scorer)
+    evaluation = evaluate_router(str(tmp_path), folder, everything=True)
+    assert ("calibration_error" in evaluation.verdicts[0].measures) == probability
+    (cells,) = next(rows for caption, _, rows in tables(evaluation) if caption == "scores as probabilities")
+    assert ("—" in cells) != probability
 
 
 def test_the_files_say_what_the_tables_say(folder, tmp_path):
@@ -148,6 +188,7 @@ def bundled_pairs(tmp_path_factory):
                     targets=(versions["target"],),
                     draft_reward=step.draft_reward,
                     target_rewards=(step.target_reward,),
+                    draft_ids=(1,),
                     draft_logprobs=(step.draft_logprob,),
                     committed=step.author,
                 )

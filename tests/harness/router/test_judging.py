@@ -69,6 +69,23 @@ def test_differences_are_paired():
     )
 
 
+def test_the_calibration_error_has_no_interval_and_only_probabilities_have_one():
+    """A bootstrap adds its own chance to it; an expected class is no probability, but still has a side of 0.5."""
+    rng = np.random.default_rng(7)
+    score = rng.random(200)
+    gains = np.where(rng.random(200) < score, 0.5, -0.5)
+    scores = [Score("p", "router", score), Score("class", "router", score, probability=False)]
+    told, other = judge(scores, gains, np.arange(200) // 4)
+    error = told.measures["calibration_error"]
+    assert 0 < error.value < 0.2
+    assert (error.low, error.high) == (None, None)
+    assert told.measures["brier"].low is not None
+    assert len(told.bins) == 10
+    assert set(told.measures) - set(other.measures) == {"calibration_error", "brier"}
+    assert other.bins == ()
+    assert other.measures["accuracy_label_1"] == told.measures["accuracy_label_1"]
+
+
 def test_outcomes_are_counted_by_sign():
     """A table by hand; steps without roll-outs stay out, and equal signs agree whatever their size."""
     advantages = np.array([0.5, 0.2, 0.0, -0.3, 0.15, 0.9, 0.1])

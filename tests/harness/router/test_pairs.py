@@ -40,7 +40,9 @@ PAIR = StepPair(
 
 def test_what_is_read_is_what_was_written(tmp_path):
     """Shards come back in their order, every field as it was, absent ones as None."""
-    other = dataclasses.replace(PAIR, problem_id="b", history=(), targets=("x",), target_rewards=(0.0,))
+    other = dataclasses.replace(
+        PAIR, problem_id="b", history=(), targets=("x",), target_rewards=(0.0,), target_tokens=(1,)
+    )
     write_shard(tmp_path, [PAIR])
     write_shard(tmp_path, [other])
     assert list(read_pairs(tmp_path)) == [PAIR, other]
@@ -65,6 +67,31 @@ def test_a_problem_is_on_one_side_of_the_split():
     training, kept_out = split([dataclasses.replace(PAIR, problem_id=name) for name in names[:100] for _ in range(2)])
     assert len(training) + len(kept_out) == 200
     assert not {p.problem_id for p in training} & {p.problem_id for p in kept_out}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"draft_reward": float("nan")},
+        {"target_rewards": (0.5, float("inf"))},
+        {"draft_reward": 1.5},
+        {"draft_reward": None},
+        {"target_outcome": -0.5},
+        {"committed": "prm"},
+        {"history": (HistoryStep("first", "nobody"),)},
+        {"targets": (), "target_rewards": (), "target_tokens": ()},
+        {"target_rewards": (0.5,)},
+        {"target_tokens": (3,)},
+        {"draft_logprobs": (-0.5,)},
+    ],
+)
+def test_a_pair_that_cannot_be_is_named(tmp_path, wrong):
+    """Nothing is measured or trained on it; log-probabilities may be absent as a whole."""
+    write_shard(tmp_path, [dataclasses.replace(PAIR, draft_logprobs=())])
+    assert len(list(read_pairs(tmp_path))) == 1
+    file = write_shard(tmp_path, [dataclasses.replace(PAIR, **wrong)])
+    with pytest.raises(PairsError, match=file.name):
+        list(read_pairs(tmp_path))
 
 
 def test_a_damaged_or_foreign_folder_says_what_to_do(tmp_path):

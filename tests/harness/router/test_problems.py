@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.errors import DatasetError
-from arbitrage.harness.datasets import load_dataset
+from arbitrage.harness.datasets import ROUTER_PROBLEMS, load_dataset
 from arbitrage.harness.router.decontamination import EvaluationTexts, decontaminate
 from arbitrage.harness.router.problems import training_problems, training_row
 from arbitrage.harness.router.sampling import quotas, stratified, unique
-from arbitrage.harness.synthetic import benchmark_split
+from arbitrage.harness.synthetic import Split, benchmark_split, generate
 from arbitrage.types import Problem
 
 LONG = "A train leaves the station at noon and travels west at sixty miles per hour until it stops for water"
@@ -117,13 +118,67 @@ def test_the_length_of_runs_is_an_option():
     assert [(p.id, found.reason) for p, found in removed] == [("b", "same text")]
 
 
+FORMULA = r"Find $\frac{1}{2} + \left( x-1 \right)$."
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (r"find \(\dfrac{1}{2}+( x - 1 )\)", True),
+        (r"12. Find $\tfrac{1}{2} + (x-1)$", True),
+        (r"Problem 3: Find $\frac{1}{2}+(x-1)$?", True),
+        (r"Find $\frac{1}{3} + (x-1)$.", False),
+        (r"Find $\frac{1}{2} - (x-1)$.", False),
+        (r"Find $\frac{1}{2} + (x-1)$ now.", False),
+    ],
+)
+def test_typesetting_does_not_hide_a_text(text, same):
+    """The same formula in other TeX, numbered or not, is the same text, for evaluation sets and for repeats."""
+    found = EvaluationTexts({"held": [problem("e", FORMULA)]}).find(text)
+    assert (found is not None and found.reason == "same text") == same
+    assert len(unique([("a", FORMULA, ""), ("a", text, "")])) == (1 if same else 2)
+
+
+def test_what_looks_like_typesetting_and_is_not():
+    """Arrows are no brackets, numbers that are added are no numbering, and bare punctuation stays."""
+    distinct = [
+        r"$a \leftarrow b$",
+        r"$a arrow b$",
+        "(1) + 2",
+        "(2) + 2",
+        "1. 5 + 1",
+        "2. 5 + 1",
+        "?",
+        "!",
+        "3.5 apples",
+    ]
+    assert len(unique([("", text, "") for text in distinct])) == len(distinct)
+
+
+def test_a_short_problem_is_found_inside_a_longer_text():
+    """All its words in a row; not with fewer than five of them, and not where whole texts only are looked for."""
+    held = {"held": [problem("e", "How many primes divide $2310$?"), problem("s", "Compute $2 + 2$.")]}
+    inside = "How many primes divide 2310? Give your answer as a number."
+    found = EvaluationTexts(held).find(inside)
+    assert (found.reason, found.evaluation_id, found.shared) == ("5 words", "e", "how many primes divide 2310")
+    assert EvaluationTexts(held, 0).find(inside) is None
+    assert EvaluationTexts(held).find("How many odd primes divide 2310?") is None
+    assert EvaluationTexts(held).find("Now compute 2 + 2 and go on.") is None
+
+
 def test_generated_training_problems_are_none_of_the_test_split():
     """As many as are asked for, the same ones first; never a statement that is measured on."""
     few, many = load_dataset("bundled-train", limit=30), load_dataset("bundled-train", limit=60)
     assert few.problems == many.problems[:30]
     assert not {p.problem for p in many} & {p.problem for p in benchmark_split()}
+    stream = list(itertools.islice(generate(Split.ROUTER), ROUTER_PROBLEMS + 60))
+    assert many.problems == tuple(stream[ROUTER_PROBLEMS:]), "ids are those of the stream"
+    assert not {p.problem for p in many} & {p.problem for p in stream[:ROUTER_PROBLEMS]}, "the bundled router saw these"
     found = training_problems("bundled-train", limit=60)
     assert (found.dataset.problems, found.removed, found.notes) == (many.problems, (), ())
+    sampled = [training_problems("bundled-train", sample=40, limit=limit) for limit in (10, 60)]
+    assert sampled[0].dataset.problems == sampled[1].dataset.problems[:10]
+    assert {p.problem for p in sampled[1].dataset} == {p.problem for p in many[:40]}
     with pytest.raises(DatasetError, match="at least 1"):
         load_dataset("bundled-train", limit=0)
 
@@ -148,6 +203,14 @@ def test_everything_is_said_about_what_is_left_out(tmp_path):
         training_problems(problems[2:3], against=["bundled"])
     with pytest.raises(DatasetError, match="math500"):
         training_problems(problems, against=["math500"])
+
+
+def test_a_damaged_evaluation_set_is_not_taken_for_an_absent_one(tmp_path, monkeypatch):
+    """Its problems would be trained on, and the note would say that it is not on this machine."""
+    monkeypatch.setenv("ARBITRAGE_DATA", str(tmp_path))
+    (tmp_path / "math500.jsonl").write_text('{"problem": "1?"')
+    with pytest.raises(DatasetError, match=r"math500\.jsonl:1"):
+        training_problems([problem("a", "one?")])
 
 
 def test_evaluation_sets_may_be_files_and_the_limit_counts_what_is_left(tmp_path):
@@ -217,6 +280,10 @@ def test_numina_is_read_from_a_copy(tmp_path, kind, monkeypatch):
         against=[],
     )
     assert again.dataset.problems == sample.problems
+    other = [{**row, "problem": f"{row['problem']}!"} for row in NUMINA]
+    another = training_problems("numina", copy(other, tmp_path / "c"), sample=12, against=[])
+    assert (another.facts["name"], another.facts["sample"]) == (again.facts["name"], again.facts["sample"])
+    assert another.facts != again.facts, "the folder of pairs refuses another copy"
     counts = {name: sum(p.subject == name for p in found) for name in ("amc", "olympiads", "gsm")}
     assert {name: sum(p.subject == name for p in sample) for name in counts} == quotas(counts, 12)
     answers = {p.problem: p.answer for p in found}

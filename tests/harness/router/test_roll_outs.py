@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 pytest.importorskip("pyarrow")
@@ -94,6 +96,13 @@ def test_without_an_answer_nobody_rolls_out(tmp_path):
     assert {(p.draft_outcome, p.target_outcome) for p in read_pairs(tmp_path)} == {(None, None)}
 
 
+def test_a_reference_that_cannot_be_used_gives_no_outcomes(tmp_path):
+    """Nobody knows who was right; a wrong answer would be a claim."""
+    problem = Problem("p", "1 + 1 = ?", ("1" * 100_000,))
+    collect_pairs(tmp_path, scripted(), dataset=[problem], decontaminate=(), outcomes=1)
+    assert {(p.draft_outcome, p.target_outcome) for p in read_pairs(tmp_path)} == {(None, None)}
+
+
 def test_shares_count_right_roll_outs(tmp_path):
     """Sampled ends differ; the share is over all of them, and the same on every call."""
 
@@ -116,6 +125,35 @@ def test_shares_count_right_roll_outs(tmp_path):
     assert 0.1 < first.target_outcome < 0.9
     assert first.draft_outcome * 40 == pytest.approx(round(first.draft_outcome * 40))
     assert collected(tmp_path / "b", models=made(), outcomes=40, concurrency=2)[0] == first
+
+
+class WideCodec(CharacterCodec):
+    """Four letters x are one token."""
+
+    def encode(self, text):
+        return [126 if part == "xxxx" else ord(part) for part in re.findall("xxxx|.", text, re.DOTALL)]
+
+    def decode(self, ids):
+        return super().decode([char for i in ids for char in ([ord("x")] * 4 if i == 126 else [i])])
+
+    def vocabulary(self):
+        return {**{text: i for text, i in super().vocabulary().items() if i != 126}, "xxxx": 126}
+
+
+@pytest.mark.parametrize("max_tokens", [24, 30, 36])
+def test_roll_outs_keep_the_budget_where_tokenizers_differ(max_tokens):
+    """The target goes on behind its own step: the very solution that it writes alone, though the draft counts less."""
+    draft = ScriptedModel(["a", "b", "c", "d", "e", "f"])
+    draft.codec = WideCodec()
+    target = ScriptedModel(["x" * 12, "y" * 12, "z", "w", "v", "u"], "t")
+    budget = Settings(instruction="", max_tokens=max_tokens)
+    models = Models(draft, target, ScriptedScorer({}), settings=budget)
+    rng = problem_rng(0, PROBLEM.id)
+    recording = record(PROBLEM, models, rng, parse_roll_in("target"))
+    solution = "\n\n".join(step.text for step in recording.generation.steps)
+    ends = [one for one in roll_out(PROBLEM, recording.forks, models, rng, Role.TARGET, 1) if one is not None]
+    assert len(ends) > 1
+    assert {end.target[0] for end in ends} == {solution}
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from arbitrage.errors import ContextOverflowError
+from arbitrage.harness.router.pairs import HistoryStep
 from arbitrage.harness.router.scoring import score_pairs
 from arbitrage.testing.scripted import ScriptedScorer
 from tests.harness.router.made_pairs import walk
@@ -44,6 +47,18 @@ def test_each_step_of_a_solution_is_read_once():
         ("score", "b draft 1", "draft"),
     ]
     assert seen == [(3, 5), (5, 5)]
+
+
+def test_two_solutions_of_one_problem_may_stand_next_to_each_other():
+    """Under another roll-in another step was committed, so the second one is read behind its own history."""
+    first = walk("a", [(0.2, 0.8), (0.9, 0.4)])
+    other = dataclasses.replace(first[1], history=(HistoryStep("a draft 0", "draft"),))
+    scorer = ScriptedScorer(opinion)
+    score_pairs(scorer, [*first, other])
+    assert [call for call in scorer.calls if call[0] != "discard"][-2:] == [
+        ("append", "a draft 0", "draft"),
+        ("score", "a draft 1", "draft"),
+    ]
 
 
 def test_a_step_that_is_too_long_is_left_out_and_the_next_ones_are_not():
