@@ -47,7 +47,7 @@ def make_pairs(problems: int, seed: int = 0) -> list[StepPair]:
             bad = rng.random() < 0.3
             middle = "".join(rng.choice(list("abcd"), rng.integers(2, 8)))
             draft = f"{middle}{'x' if bad else 'y'}"
-            reward = float(rng.uniform(0.6, 0.8))
+            reward = float(rng.uniform(0.5, 0.7))
             gain = float(rng.uniform(0.1, 0.3)) if bad else -float(rng.uniform(0.0, 0.2))
             pairs.append(
                 StepPair(
