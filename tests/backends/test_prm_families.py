@@ -351,3 +351,17 @@ def test_the_documentation_names_every_family(family):
     """In its table."""
     page = (Path(__file__).parents[2] / "docs" / "prms.md").read_text(encoding="utf-8")
     assert f"| `{family}` |" in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RLHFlow/LLaMA3-iterative-DPO-final", "RLHFlow/Llama3.1-8B-ORM-Mistral-Data", "math-shepherd/mistral-7b-sft"],
+)
+def test_neither_owner_nor_folder_makes_a_model_a_prm(name):
+    """A policy or outcome model of the same owner, or in a folder of that name, was taken for a PRM."""
+    from arbitrage.backends.hf.families.detection import by_name
+
+    with pytest.raises(ModelLoadError, match="family="):
+        by_name(name)
+    assert by_name("RLHFlow/Llama3.1-8B-PRM-Mistral-Data") == "rlhflow"
+    assert by_name("/models/peiyi9979/math-shepherd-mistral-7b-prm") == "math-shepherd"

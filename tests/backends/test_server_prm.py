@@ -354,3 +354,24 @@ def test_completions_without_log_probabilities_are_an_error(answer):
     """Some servers leave them out unless they are told to give them."""
     with pytest.raises(ServerError, match="holds no log-probabilities"):
         sign_row(answer, 7, 8)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\rmore", "sk-sécret"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_told(key, monkeypatch):
+    """A secret file with CRLF had its key quoted in the traceback of whoever refused to send it."""
+    from arbitrage.backends.server.http import Client
+
+    monkeypatch.setenv("ARBITRAGE_PRM_KEY", key)
+    with pytest.raises(ModelLoadError, match="ARBITRAGE_PRM_KEY") as told:
+        Client("http://localhost:1", "ARBITRAGE_PRM_KEY", 1.0, 0)
+    assert "secret" not in str(told.value)
+    monkeypatch.setenv("ARBITRAGE_PRM_KEY", "sk-plain\r\n")
+    Client("http://localhost:1", "ARBITRAGE_PRM_KEY", 1.0, 0)
+
+
+def test_a_broken_address_is_a_clear_error():
+    """What the URL parser raises is not left to the user."""
+    from arbitrage.backends.server.http import Client
+
+    with pytest.raises(ModelLoadError, match="no URL"):
+        Client("http://[::1", "KEY", 1.0, 0)

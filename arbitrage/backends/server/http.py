@@ -37,15 +37,20 @@ class Client:
             retries: further attempts after a failure that may pass; waits double from half a second on.
 
         Raises:
-            ModelLoadError: the URL is not one of this kind.
+            ModelLoadError: the URL is not one of this kind, or the key cannot be sent.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ModelLoadError(f"{url!r} is no URL: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ModelLoadError(
                 f"a server is http://HOST:PORT or https://HOST, without user and password; keys come from ${key_env}"
             )
         self.url = url.rstrip("/")
-        self._key_env, self._key = key_env, os.environ.get(key_env, "")
+        self._key_env, self._key = key_env, os.environ.get(key_env, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):  # would be quoted by whoever refuses to send it
+            raise ModelLoadError(f"${key_env} holds characters that the header of a request cannot; set it again")
         self._retries, self._pool = retries, urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(timeout_s))
 
     def get(self, path: str) -> Any:

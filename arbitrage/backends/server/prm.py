@@ -1,8 +1,8 @@
 """A process reward model behind HTTP: `--prm 'http-prm:http://HOST:PORT?family=qwen-prm'`.
 
 The stream of token ids is that of the family (`arbitrage.backends.hf.families`), made here with the model's tokenizer;
-the server (vLLM, SGLang, or what speaks like them) runs the model over the whole stream, and its own prefix cache makes
-a step cheap. Discarding, committing and truncation are those of local scorers.
+the server (vLLM, SGLang, or what speaks like them) runs the model over the whole stream for every score.
+Discarding, committing and truncation are those of local scorers.
 """
 
 from __future__ import annotations

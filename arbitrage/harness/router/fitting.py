@@ -184,7 +184,12 @@ def check_installed(settings: TrainingSettings) -> None:
 
     Raises:
         MissingExtraError: it is not installed.
+        TrainingError: the device that was asked for is not there.
     """
+    kind = (settings.device or "cpu").partition(":")[0]
+    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if absent.get(kind):
+        raise TrainingError(f"--device {settings.device}: torch sees no such device on this machine")
     if settings.frozen:
         return
     needed = {

@@ -409,3 +409,14 @@ def test_a_readout_that_does_not_fit_is_refused(tmp_path, readout, message):
     save_classifier(tmp_path / "prm", sidecar=json.dumps({"readout": readout}))
     with pytest.raises(ModelLoadError, match=message):
         HFBackend().scorer(str(tmp_path / "prm"))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_device_that_is_not_there_is_refused_before_any_work(frozen, tmp_path):
+    """It was trained on the CPU without a word."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(TrainingError, match="no such device"):
+        train_router(tmp_path, "bundled:draft", tmp_path / "out", TrainingSettings(device="cuda", frozen=frozen))

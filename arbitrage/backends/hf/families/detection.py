@@ -14,8 +14,8 @@ from arbitrage.backends.sidecar import read_object
 from arbitrage.errors import ModelLoadError
 
 _NAMES = {
-    "math-shepherd": re.compile(r"math[-_.]?shepherd", re.IGNORECASE),
-    "rlhflow": re.compile(r"rlhflow|llama-?3.*prm.*(mistral|deepseek)-data", re.IGNORECASE),
+    "math-shepherd": re.compile(r"math[-_.]?shepherd.*prm", re.IGNORECASE),
+    "rlhflow": re.compile(r"llama-?3.*prm.*(mistral|deepseek)-data", re.IGNORECASE),
 }
 """Families whose checkpoints are plain language models: only their names tell."""
 _SERVED = {
@@ -70,7 +70,7 @@ class Evidence:
 
     def hints(self) -> dict[str, str]:
         """Families that the checkpoint's name speaks of; for language models, whose files say nothing."""
-        return {family: "its name" for family, spelling in _NAMES.items() if spelling.search(self.text)}
+        return {family: "its name" for family, spelling in _NAMES.items() if spelling.search(_last(self.text))}
 
 
 def detect(source: Source, families: Iterable[str]) -> tuple[str, str]:
@@ -102,12 +102,17 @@ def by_name(name: str) -> str:
     Raises:
         ModelLoadError: the name says nothing.
     """
-    found = [family for family, spelling in _SERVED.items() if spelling.search(name)]
+    found = [family for family, spelling in _SERVED.items() if spelling.search(_last(name))]
     if len(found) != 1:
         raise ModelLoadError(
             f"nothing in the name {name!r} says how the model scores steps; name its family with family="
         )
     return found[0]
+
+
+def _last(name: str) -> str:
+    """The model's own name: neither its owner nor the folders above it say what it is."""
+    return name.partition("#")[0].rstrip("/").rpartition("/")[2]
 
 
 def _tensor_names(source: Source) -> Iterable[str]:
