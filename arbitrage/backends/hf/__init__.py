@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from arbitrage.backends.sidecar import sidecar_facts, thresholds_of
+from arbitrage.backends.sidecar import SIDECAR, sidecar_facts, thresholds_of
 from arbitrage.errors import MissingExtraError, ModelLoadError
 
 try:
@@ -138,11 +138,18 @@ def _read_as(where: Source, how: LoadOptions) -> dict[str, str]:
     return {**sidecar_facts(where.path), **({} if how.separator is None else {"separator": how.separator})}
 
 
+def _length(told: object) -> int | None:
+    if told is None or (isinstance(told, int) and told > 0):
+        return told
+    raise ModelLoadError(f"the max_length of {SIDECAR} must be a number of tokens, not {told!r}")
+
+
 def _stream_format(sidecar: dict[str, Any], how: LoadOptions) -> StreamFormat:
     stream = sidecar.get("stream", {})
     return StreamFormat(
         separator=how.separator or stream.get("separator", StreamFormat().separator),
         annotated=bool(stream.get("annotated", False)),
         chat=bool(stream.get("chat", False)),
+        max_length=_length(stream.get("max_length")),
         thresholds=thresholds_of(sidecar),
     )

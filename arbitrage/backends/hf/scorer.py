@@ -35,6 +35,8 @@ class StreamFormat:
     """Whether each step starts with its author's tag (routers)."""
     chat: bool = False
     """Whether the problem is rendered by the chat template, as language models read it."""
+    max_length: int | None = None
+    """Longest stream in tokens, where it was trained on shorter ones than its context; older steps are dropped."""
     thresholds: Mapping[float, float] = field(default_factory=dict)
     """Calibration: escalation rate to threshold."""
 
@@ -152,6 +154,7 @@ class HFStepScorer(StreamScorer):
             encoder: what the stream looks like; without one, as in `StreamEncoder`.
         """
         network = Network(module, name, lean)
+        network.context_length = min(network.context_length, stream.max_length or network.context_length)
         encoder = encoder or StreamEncoder(codec, stream)
         super().__init__(name, network, encoder, readout or TwoLabels(), stream.thresholds, facts or {})
         self.cpu_threads = threads_on(network.device)

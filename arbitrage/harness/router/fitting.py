@@ -222,7 +222,11 @@ def with_adapters(module: Any, rank: int) -> Any:
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), modules_to_save=[head])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by names that it is giving up
-        return get_peft_model(module, config)
+        adapted = get_peft_model(module, config)
+    for weights in adapted.parameters():
+        if weights.requires_grad:  # peft sees to its adapters only: a head in 16 bits would lose small updates
+            weights.data = weights.data.float()
+    return adapted
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -75,7 +75,9 @@ def save_router(
     if not fitted.first:
         return measures
     stream, module = initial.stream, fitted.module
-    told = {"separator": stream.separator, "annotated": stream.annotated, "chat": stream.chat}
+    told: dict[str, Any] = {"separator": stream.separator, "annotated": stream.annotated, "chat": stream.chat}
+    if settings.max_length is not None:
+        told["max_length"] = settings.max_length
     facts = {"held_out": settings.held_out, "init": record["init"]["source"], "pairs": record["identity"]["pairs"]}
     if settings.purpose == "prm":
         meaning = {"family": TOKEN_CLASSIFICATION.name, "training": {**facts, "label": "outcome"}}

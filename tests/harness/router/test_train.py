@@ -420,3 +420,41 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(frozen, tmp_path)
         pytest.skip("there is one")
     with pytest.raises(TrainingError, match="no such device"):
         train_router(tmp_path, "bundled:draft", tmp_path / "out", TrainingSettings(device="cuda", frozen=frozen))
+
+
+def test_what_is_trained_beside_frozen_half_precision_weights_is_single(tmp_path):
+    """The head stayed in the format of the frozen weights, and lost a third of its updates to rounding."""
+    pytest.importorskip("peft")
+    import torch
+    from transformers import AutoModelForTokenClassification
+
+    from arbitrage.backends.bundled import bundled_path
+    from arbitrage.harness.router.fitting import with_adapters
+
+    module = AutoModelForTokenClassification.from_pretrained(bundled_path("draft"), num_labels=2, dtype=torch.bfloat16)
+    adapted = with_adapters(module, 4)
+    trained = {name: weights.dtype for name, weights in adapted.named_parameters() if weights.requires_grad}
+    assert any("score" in name for name in trained)
+    assert set(trained.values()) == {torch.float32}
+    frozen = {weights.dtype for weights in adapted.parameters() if not weights.requires_grad}
+    assert frozen == {torch.bfloat16}
+
+
+def test_a_router_reads_no_longer_streams_than_it_was_trained_on(tmp_path):
+    """The bound of the training holds in sessions too: the oldest steps go, and the score is that of what stays."""
+    told = {"separator": "\n\n", "annotated": True, "chat": False}
+    save_classifier(tmp_path / "free", sidecar=json.dumps({"stream": told}))
+    save_classifier(tmp_path / "bound", sidecar=json.dumps({"stream": {**told, "max_length": 40}}))
+    free, bound = (HFBackend().scorer(str(tmp_path / name)) for name in ("free", "bound"))
+    steps = ["a" * 12, "b" * 12, "c" * 12]
+    with free.open("1 ?") as session:
+        session.append(steps[2], "draft")
+        short = session.score("d", "draft")
+    scores = []
+    for scorer in (bound, free):
+        with scorer.open("1 ?") as session:
+            for step in steps:
+                session.append(step, "draft")
+            scores.append(session.score("d", "draft"))
+    assert scores[0] != pytest.approx(scores[1], abs=1e-7)
+    assert scores[0] == pytest.approx(short, abs=1e-6)
