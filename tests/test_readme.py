@@ -154,7 +154,7 @@ def test_a_quantised_copy_drafts_for_its_own_target(tmp_path):
 def test_a_router_is_collected_trained_evaluated_calibrated_and_used(tmp_path):
     """The commands for a router, on fewer problems and for one pass over the pairs."""
     collect, train, evaluate, calibrate, bench = commands()[10:15]
-    assert "label 1" in arbitrage(collect.replace("--limit 150", "--limit 40 --threads 1"), tmp_path)
+    assert "label 1" in arbitrage(collect.replace("--limit 150", "--limit 80 --threads 1"), tmp_path)
     arbitrage(f"{train.replace('--batch 64', '--batch 32')} --epochs 1 --threads 1", tmp_path)
     assert "bundled:router" in arbitrage(f"{evaluate} --threads 1", tmp_path)
     assert (tmp_path / "report/captured.png").is_file()
