@@ -17,7 +17,9 @@ import pytest
 from arbitrage.cli import doctor
 
 ROOT = Path(__file__).parents[1]
-STRATEGIES = "target-only,draft-only,random-route,draft-confidence:rate=0.5,token-sd,rsd,arbitrage-oracle,arbitrage-router"
+STRATEGIES = (
+    "target-only,draft-only,random-route,draft-confidence:rate=0.5,token-sd,rsd,arbitrage-oracle,arbitrage-router"
+)
 
 
 @pytest.fixture(scope="module")
