@@ -274,6 +274,38 @@ def test_sessions_that_wait_together_are_decoded_together(monkeypatch):
         sessions[i].close()
 
 
+def test_sequences_go_into_a_batch_in_ascending_order(monkeypatch):
+    """llama.cpp computes them one after the other where their numbers do not follow each other."""
+    model = load(bundled_gguf("draft", "q8_0"), sessions=5)
+    prompts = [Settings().prompt(p.problem, model) for p in PROBLEMS[:5]]
+    sessions = [model.open(prompt) for prompt in prompts]
+    alone = [session.extend((), logits=1) for session in sessions]
+    (context,) = model._pool._contexts
+    caches = [session._sequence._open() for session in sessions]
+    assert [cache._sequence for cache in caches] == [0, 1, 2, 3, 4]
+    for cache in caches:
+        cache.truncate(cache.length - 1)
+    orders = []
+    decode = llama_cpp.llama_decode
+
+    def spy(pointer, batch):
+        orders.append([batch.seq_id[at][0] for at in range(batch.n_tokens)])
+        return decode(pointer, batch)
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", spy)
+    came = [3, 0, 4, 2, 1]
+    rows = context._run([engine._Request(i, len(prompts[i]) - 1, prompts[i][-1:], 1) for i in came])
+    assert orders == [[0, 1, 2, 3, 4]]
+    for i, own in zip(came, rows, strict=True):
+        np.testing.assert_allclose(own, alone[i], atol=1e-4)
+    for session in sessions:
+        session.close()
+    for i in (2, 0, 1):
+        sessions[i] = model.open(prompts[i])
+        sessions[i].extend((), logits=1)
+    assert [sessions[i]._sequence._open()._sequence for i in (2, 0, 1)] == [0, 1, 2]
+
+
 def test_a_sequence_that_fails_does_not_spoil_the_others(monkeypatch):
     """When a shared batch cannot be decoded, each request is tried alone, and what failed is taken back."""
     model = load(bundled_gguf("draft", "q8_0"), sessions=3)

@@ -6,6 +6,7 @@ Low-level API only. Knows nothing of text, sampling or steps.
 from __future__ import annotations
 
 import ctypes
+import heapq
 import os
 import threading
 import weakref
@@ -111,10 +112,10 @@ class Pool:
         with self._lock:
             for context in self._contexts:
                 if context.free:
-                    return SequenceCache(context, context.free.pop())
+                    return SequenceCache(context, heapq.heappop(context.free))
             context = Context(self._weights, self._options, self._name)
             self._contexts.append(context)
-            return SequenceCache(context, context.free.pop())
+            return SequenceCache(context, heapq.heappop(context.free))
 
     def use_threads(self, count: int) -> None:
         """Decode with `count` threads from now on."""
@@ -154,7 +155,7 @@ class SequenceCache:
         if self._open:
             self._open = False
             self._context.forget(self._sequence, 0)
-            self._context.free.append(self._sequence)
+            heapq.heappush(self._context.free, self._sequence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +196,8 @@ class Context:
             raise ModelLoadError(
                 f"{name}: no memory for {options.sessions} x {options.context} tokens; pass a smaller context="
             )
-        self.free = list(range(options.sessions))[::-1]
+        self.free = list(range(options.sessions))
+        """Heap of the sequences that nobody uses; the lowest go first, so that those in use follow each other."""
         self._pointer = pointer
         self._memory = llama_cpp.llama_get_memory(pointer)
         self._batch = _Batch()
@@ -249,11 +251,15 @@ class Context:
         return list(found)
 
     def _try(self, requests: list[_Request]) -> list[NDArray[np.float32]] | Exception:
-        """Decode `requests` in as few batches as possible; on failure everything is taken back."""
+        """Decode `requests` in as few batches as possible; on failure everything is taken back.
+
+        Sequences go in ascending order: llama.cpp computes those together whose numbers follow each other in a batch.
+        In the order in which threads come, a pass of 32 took 2.2 times as long.
+        """
         batch, filled = self._batch, 0
         rows: list[list[NDArray[np.float32]]] = [[] for _ in requests]
         wanted: list[tuple[list[NDArray[np.float32]], int]] = []
-        for request, own in zip(requests, rows, strict=True):
+        for request, own in sorted(zip(requests, rows, strict=True), key=lambda pair: pair[0].sequence):
             count = len(request.ids)
             first_kept = count - request.keep
             for start in range(0, count, _BATCH):
