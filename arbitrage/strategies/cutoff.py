@@ -58,7 +58,7 @@ class Cutoff:
         if not table:
             raise CapabilityError(
                 f"{scorer.name!r} has no calibration table, so rate={self.rate:g} cannot be turned into a threshold; "
-                "pass threshold= instead"
+                "pass threshold= instead, or make one with: arbitrage router calibrate"
             )
         rates = sorted(table)
         thresholds = [table[rate] for rate in rates]

@@ -236,7 +236,7 @@ def test_skywork_with_and_without_prefix_and_bos(prefix, bos, tmp_path):
 
 def test_sliding_windows_of_mistral_are_kept(tmp_path):
     """Math-Shepherd has one; steps beyond it are not seen, neither incrementally nor at once."""
-    directory = save_shepherd(tmp_path / "math-shepherd", "safetensors", window=24)
+    directory = save_shepherd(tmp_path / "math-shepherd-prm", "safetensors", window=24)
     scorer = load(directory)
     assert scorer.describe()["forward"] == "transformers"
     with scorer.open(PROBLEM) as session:

@@ -143,7 +143,7 @@ def load(server: Server, query: str = "", **options: object):
 CASES = [
     ("qwen-prm", ""),
     ("qwen-prm", "&api=classify"),
-    ("skywork", ""),
+    ("skywork", "&scores=probabilities"),
     ("skywork", "&api=classify"),
     ("skywork", "&api=embeddings&scores=logits"),
     ("token-classification", "&family=token-classification"),
@@ -185,6 +185,28 @@ def test_the_servers_context_bounds_the_stream(checkpoints):
         assert len(server.asked[-1][1]["input"]) <= 200
         wanted = REFERENCES["qwen-prm"](directory, PROBLEM, [*[*STEPS, *STEPS][-kept:], "The end."])
         assert score == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_completion_leaves_room_for_the_token_that_is_asked_for(checkpoints):
+    """Servers refuse a prompt as long as their context, which the fake one would have taken."""
+    with (
+        serving(checkpoints("math-shepherd"), "math-shepherd", limit=120) as server,
+        load(server).open(PROBLEM) as session,
+    ):
+        for step in [*STEPS, *STEPS]:
+            session.append(step, "draft")
+            session.score("The end.", "draft")
+        asked = [body for path, body, _ in server.asked if path.endswith("completions")]
+        assert max(len(body["prompt"]) for body in asked) < 120
+        assert {(body["max_tokens"], body["temperature"], body["return_tokens_as_token_ids"]) for body in asked} == {
+            (1, 0, True)
+        }
+
+
+def test_one_number_a_step_has_to_be_named(checkpoints):
+    """A logit of 0.4 was taken for a probability of 0.4; it is 0.599."""
+    with serving(checkpoints("skywork"), "skywork") as server, pytest.raises(ModelLoadError, match="scores=logits"):
+        load(server, "&api=embeddings")
 
 
 def test_a_busy_or_failing_server_is_asked_again(server, naps):

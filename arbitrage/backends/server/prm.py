@@ -103,6 +103,11 @@ class ServerPrm(StreamScorer):
         api = how.api or ("completions" if family.labels is None else "pooling")
         if (api == "completions") != (family.labels is None):
             raise ModelLoadError(f"the family {family.name} is not read over {api}; leave out api")
+        if family.labels == 1 and how.scores is None and api != "classify":
+            raise ModelLoadError(
+                f"one number a step of {family.name} over {api} may be a probability or, as from Skywork's own plugin, "
+                "a logit, and looks the same: say scores=probabilities or scores=logits"
+            )
         scores = how.scores or ("logits" if api == "classify" else "probabilities")
         if family.labels is None:
             readout: RowReadout = TokenPair(good=0, bad=1)
@@ -110,7 +115,10 @@ class ServerPrm(StreamScorer):
             readout = Probabilities() if scores == "probabilities" else family.readout(codec)
         super().__init__(
             name=model.rstrip("/").rsplit("/", 1)[-1],
-            network=ServerNetwork(_asking(client, api, model, family, codec), context_length, api),
+            # A completion has to have room for the token that is asked for.
+            network=ServerNetwork(
+                _asking(client, api, model, family, codec), context_length - (api == "completions"), api
+            ),
             encoder=family.encoder(codec, StreamFormat(separator=how.separator)),
             readout=readout,
             thresholds={},

@@ -98,6 +98,13 @@ def train_router(
     if record.get("finished"):
         tell(f"{folder} holds this {asked.purpose} already; nothing to do")
         return _trained(folder, record)
+    kept = initial.source.sidecar().get("training", {}).get("held_out")
+    if isinstance(kept, int | float) and kept < asked.held_out:
+        tell(
+            f"warning: {init} itself kept {kept:g} of the problems from its training; of the {asked.held_out:g} that "
+            f"are held out now it may have learnt some, which flatters measures and thresholds; --held-out {kept:g} "
+            "avoids that"
+        )
     prepared = _prepared(sources, initial, asked)
     _tell_counts(prepared.counts, asked.purpose, tell)
     begun = time.monotonic()

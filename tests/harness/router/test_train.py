@@ -458,3 +458,15 @@ def test_a_router_reads_no_longer_streams_than_it_was_trained_on(tmp_path):
             scores.append(session.score("d", "draft"))
     assert scores[0] != pytest.approx(scores[1], abs=1e-7)
     assert scores[0] == pytest.approx(short, abs=1e-6)
+
+
+def test_a_router_that_is_trained_on_with_more_held_out_is_warned_about(pairs, trained, tmp_path):
+    """Problems that it learnt the first time would be among those that it is measured on; and the bound is stored."""
+    said: list[str] = []
+    again = dataclasses.replace(QUICK, held_out=0.3, epochs=1, max_length=60)
+    made = train_router(pairs, str(trained.path), tmp_path / "again", again, say=said.append)
+    assert any("warning" in line and "--held-out 0.2" in line for line in said)
+    assert json.loads((made.path / "arbitrage.json").read_text())["stream"]["max_length"] == 60
+    said.clear()
+    train_router(pairs, str(trained.path), tmp_path / "same", dataclasses.replace(again, held_out=0.2), say=said.append)
+    assert not any("warning" in line for line in said)
