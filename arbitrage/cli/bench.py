@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    context: typer.Context,
+    call: typer.Context,
     strategy: Annotated[
         str, typer.Option(help=options.STRATEGY_HELP, autocompletion=completion.strategies)
     ] = "target-only,draft-only,arbitrage-router",
@@ -46,6 +46,7 @@ def bench(
     router: options.RouterSpec = None,
     threads: options.Threads = None,
     dtype: options.DtypeName = None,
+    context: options.Context = None,
     score: Annotated[
         bool, typer.Option("--score", help="Then score all steps by PRM and router, as `arbitrage score` does.")
     ] = False,
@@ -53,7 +54,7 @@ def bench(
     as_json: JsonWanted = False,
 ) -> None:
     """Compare strategies: accuracy, latency, acceptance; with rows, table and plot in a folder."""
-    chosen = options.resolved(context, config)
+    chosen = options.resolved(call, config)
     run_and_print(options.strategies(chosen["strategy"]), chosen, score=score)
 
 

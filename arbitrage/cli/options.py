@@ -59,6 +59,16 @@ RouterSpec = Annotated[str | None, typer.Option("--router", help="Router: " + _S
 DtypeName = Annotated[
     Dtype | None, typer.Option("--dtype", help="Number format of the weights; default: the backend's choice.")
 ]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        min=1,
+        metavar="N",
+        help="Most tokens of a solution with its prompt, where models take memory for all of them at once, times "
+        "--concurrency (gguf). Default: as trained, at most 8192.",
+    ),
+]
 Threads = Annotated[
     str | None,
     typer.Option(
@@ -111,19 +121,19 @@ Config = Annotated[
 ]
 
 
-def resolved(context: typer.Context, config: Path | None) -> dict[str, Any]:
+def resolved(call: typer.Context, config: Path | None) -> dict[str, Any]:
     """The values of a command's options: what was typed, then what the configuration says, then the defaults.
 
     Raises:
         ConfigError: the configuration cannot be read, or has a key that this command does not know.
     """
-    values = dict(context.params)
+    values = dict(call.params)
     if config is None:
         return values
     from arbitrage.harness.config import RunConfig, SweepConfig, load_config
 
     for key, value in load_config(config, SweepConfig if "rates" in values else RunConfig).items():
-        source = context.get_parameter_source(key)
+        source = call.get_parameter_source(key)
         if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
             values[key] = value
     return values
@@ -169,6 +179,7 @@ def run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         "threads": thread_count(values["threads"]),
         "settings": settings(**{name: values[name] for name in budget}),
         "dtype": None if values["dtype"] is None else Dtype(values["dtype"]).value,
+        "context": values["context"],
     }
 
 

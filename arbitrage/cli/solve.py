@@ -88,6 +88,7 @@ def solve(
     system: options.System = "",
     threads: options.Threads = None,
     dtype: options.DtypeName = None,
+    context: options.Context = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finished solution as JSON.")] = False,
 ) -> None:
     """Solve one problem and show each step in the colour of the model that wrote it."""
@@ -124,6 +125,7 @@ def solve(
             ),
             threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
+            context=context,
             prm_family=prm_family,
             prm_separator=prm_separator,
         )

@@ -12,7 +12,7 @@ from arbitrage.cli.results import JsonWanted
 
 
 def sweep(
-    context: typer.Context,
+    call: typer.Context,
     strategy: Annotated[
         str,
         typer.Option(
@@ -56,6 +56,7 @@ def sweep(
     router: options.RouterSpec = None,
     threads: options.Threads = None,
     dtype: options.DtypeName = None,
+    context: options.Context = None,
     config: options.Config = None,
     as_json: JsonWanted = False,
 ) -> None:
@@ -63,7 +64,7 @@ def sweep(
     from arbitrage.registry import registry
     from arbitrage.strategy_specs import parse_strategies, sweep_specs
 
-    chosen = options.resolved(context, config)
+    chosen = options.resolved(call, config)
     swept = sweep_specs(_names(chosen["strategy"]), options.rates(chosen["rates"]))
     strategies = parse_strategies(",".join([*_names(chosen["beside"]), *swept]), registry())
     run_and_print(strategies, chosen, score=True)

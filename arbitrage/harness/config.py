@@ -80,6 +80,8 @@ class RunConfig(BaseModel):
     """CPU threads; `auto` measures which number is fastest."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of the weights."""
+    context: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens of a solution with its prompt, where models take memory for all of them at once."""
 
 
 class ConfigError(ArbitrageError, ValueError):
@@ -161,7 +163,9 @@ def config_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in config.items() if value is not None}
 
 
-_MODEL_OPTIONS = frozenset({"draft", "target", "prm", "router", "threads", "dtype", "prm_family", "prm_separator"})
+_MODEL_OPTIONS = frozenset(
+    {"draft", "target", "prm", "router", "threads", "dtype", "context", "prm_family", "prm_separator"}
+)
 
 
 def _spec(told: Mapping[str, Any]) -> str:

@@ -194,7 +194,7 @@ class Context:
         pointer = llama_cpp.llama_init_from_model(weights.pointer, parameters)
         if not pointer:
             raise ModelLoadError(
-                f"{name}: no memory for {options.sessions} x {options.context} tokens; pass a smaller context="
+                f"{name}: no memory for {options.sessions} x {options.context} tokens; pass a smaller --context"
             )
         self.free = list(range(options.sessions))
         """Heap of the sequences that nobody uses; the lowest go first, so that those in use follow each other."""
@@ -282,7 +282,7 @@ class Context:
     def _decode(self, filled: int) -> Exception | None:
         code = llama_cpp.llama_decode(self._pointer, self._batch.of(filled))
         if code == 1:
-            return ContextOverflowError(f"{self._name}: its context is full; load it with a larger context=")
+            return ContextOverflowError(f"{self._name}: its context is full; load it with a larger --context")
         if code != 0:
             return RuntimeError(f"{self._name}: llama.cpp could not decode {filled} tokens (code {code})")
         return None

@@ -87,6 +87,7 @@ def collect(
     system: options.System = "",
     threads: options.Threads = None,
     dtype: options.DtypeName = None,
+    context: options.Context = None,
     as_json: StatisticsAsJson = False,
 ) -> None:
     """Collect step pairs: at every prefix both models' next step and their rewards by the PRM.
@@ -131,6 +132,7 @@ def collect(
                 router=router,
                 threads=options.thread_count(threads),
                 dtype=dtype.value if dtype else None,
+                context=context,
             )
     except KeyboardInterrupt:
         typer.echo(f"stopped; finished problems are in {out}; the same command goes on", err=True)

@@ -1,6 +1,9 @@
-"""Options of the PRM on the command line, and in a configuration."""
+"""Options of the models on the command line, and in a configuration."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,29 @@ def test_they_belong_to_a_prm_that_is_named(asked, tmp_path, capsys):
     assert main(["score", str(tmp_path), "--prm-family", "skywork"]) == 2
     assert "--prm-family and --prm-separator go with --prm" in capsys.readouterr().err
     assert not asked
+
+
+COLLECT = ["router", "collect", "--out", "pairs", "--dataset", "own.jsonl"]
+SWEEP = ["sweep", "--strategy", "rsd", "--rates", "0.5", "--dataset", "bundled", "--limit", "1"]
+
+
+@pytest.mark.parametrize("command", [SOLVE, BENCH, SWEEP, COLLECT])
+def test_the_length_of_sessions_reaches_the_loader(command, asked, tmp_path, monkeypatch, capsys):
+    """With it, memory of gguf models is bounded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.jsonl").write_text('{"id": "one", "problem": "What is 1+1?", "answer": "2"}\n')
+    assert main([*command, "--backend", "gguf", "--context", "600"]) != 0
+    assert asked[0]["context"] == 600
+
+
+def test_a_run_with_a_length_is_made_again_by_its_configuration(tmp_path, monkeypatch, capsys):
+    """It is in the manifest, and in the folder's config.yaml."""
+    pytest.importorskip("llama_cpp")
+    monkeypatch.chdir(tmp_path)
+    command = ["bench", "--strategy", "draft-only", "--dataset", "bundled", "--limit", "1", "--warmup", "0"]
+    assert main([*command, "--backend", "gguf", "--context", "700", "--out", "first"]) == 0
+    assert json.loads(Path("first/manifest.json").read_text())["identity"]["models"]["draft"]["context"] == 700
+    assert main(["bench", "--config", "first/config.yaml", "--out", "second"]) == 0
+    assert json.loads(Path("second/manifest.json").read_text())["identity"]["models"]["draft"]["context"] == 700
+    assert main(["bench", *command[1:], "--backend", "hf", "--context", "700", "--out", "third"]) != 0
+    assert "knows context" in capsys.readouterr().err
