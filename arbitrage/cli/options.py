@@ -44,14 +44,15 @@ PrmSpec = Annotated[str | None, typer.Option("--prm", help="Process reward model
 PrmFamily = Annotated[
     str | None,
     typer.Option(
-        help="How the PRM reads steps: skywork, qwen-prm, math-shepherd, rlhflow or token-classification; default: as "
-        "the checkpoint says."
+        help="How the PRM reads steps: skywork, qwen-prm, math-shepherd, rlhflow, trl or token-classification; "
+        "default: as the checkpoint says."
     ),
 ]
 PrmSeparator = Annotated[
     str | None,
     typer.Option(
-        help=r"Text that ends each step for a PRM that leaves the choice, \n for a newline; default: a blank line.",
+        help=r"Text that ends each step for a PRM that leaves the choice, \n for a newline; default: a blank line, "
+        "for trl a newline.",
         callback=lambda text: text and text.replace("\\n", "\n"),
     ),
 ]

@@ -171,9 +171,16 @@ def save_rlhflow(directory: Path, files: str = "safetensors-sharded", seed: int 
     return _write(directory, config, states, tokenizer, {"architectures": ["LlamaForCausalLM"]}, files)
 
 
-def save_trl(directory: Path, files: str = "safetensors", seed: int = 0):
+def save_ours(directory: Path, files: str = "safetensors", seed: int = 0):
+    """A Qwen2 token classifier with two labels, as `arbitrage router train --as prm` leaves it."""
+    save_trl(directory, files, seed, bos=None)
+    (directory / "arbitrage.json").write_text('{"stream": {"separator": "\\n\\n"}}')
+    return directory
+
+
+def save_trl(directory: Path, files: str = "safetensors", seed: int = 0, bos: str | None = "<|endoftext|>"):
     """A Qwen2 token classifier with two labels."""
-    tokenizer = qwen_tokenizer()
+    tokenizer = qwen_tokenizer(bos)
     config, states = _states(
         transformers.Qwen2ForTokenClassification, transformers.Qwen2Config, tokenizer, seed, num_labels=2
     )
@@ -185,7 +192,8 @@ SAVE = {
     "qwen-prm": save_qwen_prm,
     "math-shepherd": save_shepherd,
     "rlhflow": save_rlhflow,
-    "token-classification": save_trl,
+    "trl": save_trl,
+    "token-classification": save_ours,
 }
 """By family."""
 NAMES = {
@@ -193,6 +201,7 @@ NAMES = {
     "qwen-prm": "Qwen2.5-Math-PRM-7B",
     "math-shepherd": "math-shepherd-mistral-7b-prm",
     "rlhflow": "Llama3.1-8B-PRM-Deepseek-Data",
+    "trl": "Qwen2.5-Math-1.5B-PRM800K",
     "token-classification": "my-classifier",
 }
 """What the checkpoints are called on the hub."""

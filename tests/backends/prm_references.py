@@ -114,11 +114,25 @@ def token_classification(directory: Path, problem: str, steps: list[str], separa
     return float((states["score.weight"] @ hidden[-1] + states["score.bias"]).softmax(-1)[1])
 
 
+def trl(directory: Path, problem: str, steps: list[str], separator: str = "\n") -> float:
+    """As TRL's trainer puts a row together: BOS, prompt, each completion with the separator."""
+    tokenizer = _tokenizer(directory)
+    ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    ids += tokenizer(problem, add_special_tokens=False)["input_ids"]
+    for step in steps:
+        ids += tokenizer(step, add_special_tokens=False)["input_ids"] + tokenizer.encode(
+            separator, add_special_tokens=False
+        )
+    hidden, states = _final_states(directory, ids)
+    return float((states["score.weight"] @ hidden[-1] + states["score.bias"]).softmax(-1)[1])
+
+
 REFERENCES = {
     "skywork": skywork,
     "qwen-prm": qwen_prm,
     "math-shepherd": math_shepherd,
     "rlhflow": rlhflow,
+    "trl": trl,
     "token-classification": token_classification,
 }
 """By family."""

@@ -194,7 +194,7 @@ def test_a_classifier_of_three_labels_is_no_reward_model(tmp_path):
     config = make_config("llama", num_labels=3)
     transformers.LlamaForTokenClassification(config).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelLoadError, match="3 labels; a PRM or router of token-classification has two"):
+    with pytest.raises(ModelLoadError, match="3 labels; a PRM or router of trl has two"):
         HFBackend().scorer(str(tmp_path), "cpu")
 
 

@@ -143,6 +143,7 @@ def test_the_family_is_found_and_the_manifest_says_how(scorer, family):
     facts = scorer.describe()
     assert facts["family"] == family
     by = {"skywork": "v_head.summary.weight", "qwen-prm": "score.0.weight", "token-classification": "architecture"}
+    by["trl"] = "without a stream"
     assert by.get(family, "its name") in facts["family_by"]
     assert facts["trust_remote_code"] is False
 
@@ -232,6 +233,18 @@ def test_skywork_with_and_without_prefix_and_bos(prefix, bos, tmp_path):
     directory = save_skywork(tmp_path, prefix=prefix, bos=bos)
     with load(directory).open(PROBLEM) as session:
         assert session.score(STEPS[0], "draft") == pytest.approx(skywork(directory, PROBLEM, STEPS[:1]), abs=1e-5)
+
+
+def test_all_ids_of_a_separator_are_read_where_trl_put_them(tmp_path):
+    """Ours reads the last of them only; both are asked for by name."""
+    directory = SAVE["trl"](tmp_path)
+    long = "\n\n## Next:\n"
+    for family in ("trl", "token-classification"):
+        (directory / "arbitrage.json").write_text(json.dumps({"family": family, "stream": {"separator": long}}))
+        with load(directory).open(PROBLEM) as session:
+            session.append(STEPS[0], "draft")
+            wanted = REFERENCES[family](directory, PROBLEM, STEPS[:2], long)
+            assert session.score(STEPS[1], "draft") == pytest.approx(wanted, abs=1e-5)
 
 
 def test_sliding_windows_of_mistral_are_kept(tmp_path):

@@ -24,7 +24,7 @@ from arbitrage.backends.hf.model import HFLanguageModel
 from arbitrage.backends.hf.readout import described
 from arbitrage.backends.hf.scorer import Encoder, HFScoreSession, HFStepScorer, StreamEncoder, StreamFormat
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts
-from arbitrage.types import Role
+from arbitrage.types import SEPARATOR, Role
 
 __all__ = [
     "FAMILIES",
@@ -96,7 +96,7 @@ class HFBackend(Backend):
         if family.separated and "readout" in sidecar:
             head = described(sidecar["readout"])
             family = replace(family, labels=head.outputs, readout=lambda codec: head.readout)
-        stream = _stream_format(sidecar, how)
+        stream = _stream_format(sidecar, how, family.separator)
         if how.separator is not None and not family.separated:
             raise ModelLoadError(f"{source}: steps of the family {family.name} end as they must; leave out separator")
         module, facts = load(family.module_class(), where, device, how, family.renamed, **family.overrides)
@@ -115,7 +115,7 @@ class HFBackend(Backend):
 
         module, facts = load(AutoModelForCausalLM, where, device, how)
         facts |= _read_as(where, how)
-        codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar, how)
+        codec, stream = HFCodec(load_tokenizer(where, how), _eos_ids(module)), _stream_format(sidecar, how, SEPARATOR)
         judged = likelihood_readout(sidecar["likelihood"])
         return LikelihoodScorer(where.name, module, codec, stream, judged, facts, how.lean)
 
@@ -144,10 +144,10 @@ def _length(told: object) -> int | None:
     raise ModelLoadError(f"the max_length of {SIDECAR} must be a number of tokens, not {told!r}")
 
 
-def _stream_format(sidecar: dict[str, Any], how: LoadOptions) -> StreamFormat:
+def _stream_format(sidecar: dict[str, Any], how: LoadOptions, separator: str) -> StreamFormat:
     stream = sidecar.get("stream", {})
     return StreamFormat(
-        separator=how.separator or stream.get("separator", StreamFormat().separator),
+        separator=how.separator or stream.get("separator", separator),
         annotated=bool(stream.get("annotated", False)),
         chat=bool(stream.get("chat", False)),
         max_length=_length(stream.get("max_length")),

@@ -20,7 +20,6 @@ from arbitrage.backends.hf.scorer import StreamFormat, StreamScorer
 from arbitrage.backends.server.answers import Probabilities, Row, pooled_row, sign_row
 from arbitrage.backends.server.http import Client
 from arbitrage.errors import ModelLoadError, ServerError
-from arbitrage.types import SEPARATOR
 
 _APIS = ("pooling", "embeddings", "classify", "completions")
 _LIKELIEST = 20
@@ -33,8 +32,8 @@ class ServerOptions:
 
     family: str | None = None
     """How the model reads and is read; None: from the model's name."""
-    separator: str = SEPARATOR
-    """Text whose last token ends each step, in families that leave the choice."""
+    separator: str | None = None
+    """Text that ends each step, in families that leave the choice; None: the family's own."""
     model: str | None = None
     """Name of the model on the server; None: the first that it lists."""
     tokenizer: str | None = None
@@ -119,7 +118,7 @@ class ServerPrm(StreamScorer):
             network=ServerNetwork(
                 _asking(client, api, model, family, codec), context_length - (api == "completions"), api
             ),
-            encoder=family.encoder(codec, StreamFormat(separator=how.separator)),
+            encoder=family.encoder(codec, StreamFormat(separator=how.separator or family.separator)),
             readout=readout,
             thresholds={},
             facts={

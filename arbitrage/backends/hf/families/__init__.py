@@ -16,13 +16,14 @@ from arbitrage.backends.hf.families.rlhflow import RLHFLOW
 from arbitrage.backends.hf.families.shepherd import SHEPHERD
 from arbitrage.backends.hf.families.skywork import SKYWORK
 from arbitrage.backends.hf.families.token_classification import TOKEN_CLASSIFICATION
+from arbitrage.backends.hf.families.trl import TRL
 from arbitrage.backends.hf.loading import LoadOptions, Source
 from arbitrage.errors import ModelLoadError
 
 __all__ = ["FAMILIES", "Family", "by_name", "choose", "named"]
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (SKYWORK, QWEN, SHEPHERD, RLHFLOW, TOKEN_CLASSIFICATION)
+    family.name: family for family in (SKYWORK, QWEN, SHEPHERD, RLHFLOW, TRL, TOKEN_CLASSIFICATION)
 }
 """By the name that users type."""
 
@@ -38,6 +39,8 @@ def choose(source: Source, sidecar: Mapping[str, object], options: LoadOptions) 
         name, found = str(sidecar["family"]), "arbitrage.json"
     if name is None:
         name, found = detect(source, FAMILIES)
+        if name == TOKEN_CLASSIFICATION.name and "stream" not in sidecar:  # ours always say how they read
+            name, found = TRL.name, f"{found}, without a stream in arbitrage.json"
     return named(name), found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from arbitrage.backends.hf.codec import HFCodec
 from arbitrage.backends.hf.readout import RowReadout
 from arbitrage.backends.hf.scorer import Encoder, StreamFormat
+from arbitrage.types import SEPARATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Family:
     """How many outputs the head must have; None: it is a vocabulary."""
     separated: bool = False
     """Whether the text that ends a step can be chosen."""
+    separator: str = SEPARATOR
+    """What it is where nobody chooses."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Beginnings of tensor names in checkpoints, and what the module calls them."""
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Token classifiers with two labels, as TRL trains them; our own PRM and routers are of this kind.
+"""Token classifiers with two labels: our own PRMs and routers. Those of TRL read another stream (`trl`).
 
 Stream: see `StreamEncoder`. Score: softmax of the two logits at the separator's last id, label 1.
 """
