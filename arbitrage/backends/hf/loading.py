@@ -151,8 +151,8 @@ class LoadOptions:
     """How to load; everything that lowers safety is off and is recorded when on."""
 
     dtype: str | None = None
-    """'float32', 'bfloat16' or 'float16'. None: bfloat16, but float32 for local weights under 400 MB on a CPU, where it
-    is as fast and the result does not depend on how tokens are chunked."""
+    """'float32', 'bfloat16' or 'float16'. None: as `arbitrage.json` says, else bfloat16, but float32 for local weights
+    under 400 MB on a CPU, where it is as fast and the result does not depend on how tokens are chunked."""
     trust_remote_code: bool = False
     """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
@@ -233,7 +233,7 @@ def load(
     verbosity = logging.get_verbosity()
     if new_head:
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what was asked for
-    dtype = _DTYPES[options.dtype] if options.dtype else _default_dtype(source, device)
+    dtype = _dtype(source, device, options)
     try:
         module, found = auto_class.from_pretrained(
             name,
@@ -317,7 +317,13 @@ def load_tokenizer(source: Source, options: LoadOptions) -> Any:
         raise ModelLoadError(f"{source.text}: its tokenizer cannot be loaded: {_first_line(error)}") from error
 
 
-def _default_dtype(source: Source, device: str) -> torch.dtype:
+def _dtype(source: Source, device: str, options: LoadOptions) -> torch.dtype:
+    """As asked for, as `arbitrage.json` says that the model was measured, or by size."""
+    name = options.dtype or source.sidecar().get("dtype")
+    if name is not None:
+        if name not in _DTYPES:
+            raise ModelLoadError(f"{source.text}: dtype {name!r} in its arbitrage.json is none of {', '.join(_DTYPES)}")
+        return _DTYPES[name]
     small = source.local and sum(file.stat().st_size for file in source.weights()) < SMALL_BYTES
     return torch.float32 if device == "cpu" and small else torch.bfloat16
 

@@ -87,13 +87,14 @@ def fit_frozen(
         dict(module.state_dict()),
         outputs if prepared.held_out else None,
         first=True,
-        facts={"layer": layers[best], "layers": told, "dtype": str(module.dtype).removeprefix("torch.")},
+        facts={"layer": layers[best], "layers": told},
+        dtype=str(module.dtype).removeprefix("torch."),
     )
     return fitted, {**facts, "new_head": True}
 
 
 def _dtype(module: Any, settings: TrainingSettings) -> torch.dtype:
-    """As asked for; else what the loader will choose for the weights, so that inference computes the same states."""
+    """As asked for; else float32 for what is small. The loader is told, so that it computes the same states."""
     if settings.dtype is not None:
         found: torch.dtype = getattr(torch, settings.dtype)
         return found

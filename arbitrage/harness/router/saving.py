@@ -44,6 +44,8 @@ class Fitted:
     """See `curve_of`."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """For the record."""
+    dtype: str | None = None
+    """Number format in which `outputs` were computed, where the loader has to take the same."""
 
 
 def of_trainer(trainer: RouterTrainer, prepared: Prepared, dtype: str) -> Fitted:
@@ -84,6 +86,8 @@ def save_router(
     else:
         meaning = {"readout": prepared.labelling.readout(), "training": {**facts, "label": settings.label}}
     sidecar = {"stream": told, **meaning, "thresholds": table}
+    if fitted.dtype is not None:
+        sidecar["dtype"] = fitted.dtype
     write_json(folder / SIDECAR, sidecar)  # before the weights: without it they would be read wrongly
     module.config.__dict__.pop("auto_map", None)  # code of the initial model, which this one does not need
     module.save_pretrained(folder, state_dict=fitted.weights)

@@ -21,7 +21,7 @@ from transformers import AutoModelForTokenClassification
 from arbitrage.backends.bundled import bundled_path
 from arbitrage.backends.hf import HFBackend, HFCodec, StreamEncoder, StreamFormat
 from arbitrage.backends.loading import load_models
-from arbitrage.errors import RunError
+from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness.router import hidden_states
 from arbitrage.harness.router.examples import Example
 from arbitrage.harness.router.graded import GradedSolution, of_pairs, of_row, read_graded, source_digest
@@ -377,6 +377,23 @@ def test_a_router_may_have_a_frozen_backbone_too(init, tmp_path):
     scores = session_scores(router, kept_out)
     assert router.thresholds[0.5] == pytest.approx(float(np.median(scores)), abs=1e-4)
     assert done.measures["auc"] > 0.8
+
+
+def test_a_frozen_head_is_loaded_in_the_format_that_its_states_had(init, tmp_path):
+    """By size alone, what was measured in bfloat16 would run in float32, and its table would be another model's."""
+    pairs = make_pairs(60)
+    write_shard(tmp_path / "pairs", pairs)
+    settings = TrainingSettings(frozen=True, held_out=0.3, device="cpu", dtype="bfloat16")
+    done = train_router(tmp_path / "pairs", init, tmp_path / "router", settings)
+    router = HFBackend().scorer(str(done.path), "cpu")
+    assert router.describe()["dtype"] == "bfloat16"
+    scores = session_scores(router, [pair for pair in pairs if held_out(pair.problem_id, 0.3)])
+    assert router.thresholds[0.5] == pytest.approx(float(np.median(scores)), abs=2e-2)
+    assert HFBackend().scorer(str(done.path), "cpu", dtype="float32").describe()["dtype"] == "float32"
+    sidecar = json.loads((done.path / "arbitrage.json").read_text())
+    (done.path / "arbitrage.json").write_text(json.dumps({**sidecar, "dtype": "int3"}))
+    with pytest.raises(ModelLoadError, match="int3"):
+        HFBackend().scorer(str(done.path), "cpu")
 
 
 def test_pairs_with_roll_outs_make_a_prm(init, tmp_path):
