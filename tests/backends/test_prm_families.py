@@ -235,6 +235,20 @@ def test_skywork_with_and_without_prefix_and_bos(prefix, bos, tmp_path):
         assert session.score(STEPS[0], "draft") == pytest.approx(skywork(directory, PROBLEM, STEPS[:1]), abs=1e-5)
 
 
+@pytest.mark.parametrize("family", ["math-shepherd", "rlhflow"])
+def test_white_space_around_steps_is_not_read_where_the_published_scripts_strip_it(family, tmp_path):
+    """Of the problem neither; inside a step it is."""
+    directory = SAVE[family](tmp_path / NAMES[family])
+    scorer = load(directory)
+    scores = []
+    for problem, step in ((PROBLEM, STEPS[1]), (f"\n {PROBLEM} \n", f"  {STEPS[1]}\n\n"), (PROBLEM, f"x  {STEPS[1]}")):
+        with scorer.open(problem) as session:
+            session.append(STEPS[0], "draft")
+            scores.append(session.score(step, "draft"))
+    assert scores[0] == pytest.approx(REFERENCES[family](directory, PROBLEM, STEPS[:2]), abs=1e-5)
+    assert scores[1] == scores[0] != pytest.approx(scores[2], abs=1e-7)
+
+
 def test_all_ids_of_a_separator_are_read_where_trl_put_them(tmp_path):
     """Ours reads the last of them only; both are asked for by name."""
     directory = SAVE["trl"](tmp_path)

@@ -157,6 +157,29 @@ def test_only_the_training_split_is_balanced():
     assert len(plain.training) == len(training)
 
 
+def test_classes_are_equally_filled_after_balancing():
+    """Edges are quantiles of what is trained on; those of all pairs would leave the rarer gains in few classes."""
+    encoder = StreamEncoder(HFCodec(make_tokenizer()), StreamFormat())
+    rng = np.random.default_rng(0)
+    many = [
+        dataclasses.replace(
+            pair, draft_reward=0.5, target_rewards=(0.5 + float(rng.uniform(0, 0.5)) * (1 if i % 10 == 0 else -1),)
+        )
+        for i, pair in enumerate(make_pairs(600))
+    ]
+    told = TrainingSettings(held_out=0.2, labels="quantile", classes=4)
+    counts = np.bincount([int(one.labels[0]) for one in prepare(iter(many), encoder, 512, told).training])
+    assert len(counts) == 4
+    assert np.ptp(counts) <= 1
+    every = prepare(iter(many), encoder, 512, dataclasses.replace(told, balanced=False))
+    assert (
+        every.labelling.edges[0]
+        < every.labelling.edges[1]
+        < 0
+        < prepare(iter(many), encoder, 512, told).labelling.edges[2]
+    )
+
+
 def test_balancing_needs_both_sides():
     """One kind of step cannot be told apart from nothing."""
     with pytest.raises(PairsError, match="nothing to tell apart"):
