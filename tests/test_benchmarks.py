@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +86,43 @@ class TestScripts:
         monkeypatch.setattr(sys, "argv", ["llama_speculative.py", "--binary", str(binary), "--limit", "1"])
         with pytest.raises(SystemExit, match=r"code 3:\n(.|\n)*no such flag"):
             script("llama_speculative").main()
+
+    def test_a_pair_without_prm_and_router_gets_both_and_is_measured(
+        self, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """From two GGUF files to seconds; what is written beside a model stays in the folder."""
+        pytest.importorskip("llama_cpp")
+        pytest.importorskip("gguf")
+        pytest.importorskip("pyarrow")
+        models = tmp_path / "models"
+        models.mkdir()
+        for role, precision in (("draft", "q8_0"), ("target", "q2_k")):
+            shutil.copy(bundled_gguf(role, precision), models / f"{role}.gguf")
+        problems = load_dataset("bundled-train", limit=110).problems
+        lines = [json.dumps({"id": one.id, "problem": one.problem, "answer": one.answers[0]}) for one in problems]
+        (tmp_path / "train.jsonl").write_text("\n".join(lines))
+        monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS.parent))
+        given = [
+            "--draft",
+            models / "draft.gguf",
+            "--target",
+            models / "target.gguf",
+            "--train",
+            tmp_path / "train.jsonl",
+        ]
+        sizes = ["--solve", 60, "--pairs", 50, "--limit", 6, "--timed", 6, "--max-tokens", 300, "--concurrency", 8]
+        work = tmp_path / "work"
+        words = [*given, "--work", work, *sizes, "--layers", 1, 2, "--evaluate", "bundled"]
+        script("real_pair").main([str(word) for word in words])
+        for stage in ("accuracy", "seconds"):
+            rows = [json.loads(line) for line in (work / f"{stage}-bundled" / "rows.jsonl").read_text().splitlines()]
+            assert len(rows) == 7 * 6
+            assert {row["status"] for row in rows} <= {"correct", "incorrect", "unparsed"}
+        manifest = json.loads((work / "seconds-bundled" / "manifest.json").read_text())
+        assert manifest["identity"].get("concurrency", 1) == 1
+        assert {path.name for path in models.iterdir()} == {"draft.gguf", "target.gguf"}
+        for sidecar in ("prm/arbitrage.json", "router/arbitrage.json", "draft.arbitrage.json"):
+            assert json.loads((work / sidecar).read_text())["thresholds"]
 
     def test_stateless_ways_write_what_ours_writes(self, run: Callable[..., Any]) -> None:
         arguments = ("--limit", 2, "--long-limit", 1, "--long-tokens", 64)
