@@ -20,7 +20,7 @@ from arbitrage.backends.gguf.engine import EngineOptions, Pool, Weights, system_
 from arbitrage.harness import environment
 
 CONTEXT = 300
-LENGTHS = (1, 2, 4, 8, 16)
+LENGTHS = (1, 2, 4, 8, 16, 32)
 
 
 def pass_seconds(path: Path, threads: int) -> dict[int, float]:
