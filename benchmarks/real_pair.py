@@ -54,55 +54,78 @@ def commands(told: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
     work = told.work
     threads = ["--threads", told.threads]
     tokens = ["--max-tokens", str(told.max_tokens), "--context", str(told.max_tokens + 1024), *threads]
-    pair = ["--draft", f"gguf:{work / 'draft.gguf'}", "--target", f"gguf:{work / 'target.gguf'}"]
+    target = ["--target", f"gguf:{work / 'target.gguf'}"]
+    pair = ["--draft", f"gguf:{work / 'draft.gguf'}", *target]
+    calibrated = work / "calibrated" / "draft.gguf"  # a table makes another model of it: the first stages go on without
     scorers = ["--prm", f"hf:{work / 'prm'}", "--router", f"hf:{work / 'router'}"]
     together = ["--concurrency", str(told.concurrency)]
     head = ["--frozen", *itertools.chain(*(["--layer", str(layer)] for layer in told.layers))]
     head += ["--init", f"gguf:{work / 'draft.gguf'}", *threads]
 
-    def bench(out: Path, dataset: str, strategies: str, *more: str) -> list[str]:
+    def bench(out: Path, dataset: str, strategies: str, models: list[str], *more: str) -> list[str]:
         again = ["--resume"] if (out / "manifest.json").exists() else []
         given = ["--strategy", strategies, "--dataset", dataset, "--out", str(out)]
-        return ["bench", *pair, *given, *tokens, *again, *more]
+        return ["bench", *models, *given, *tokens, *again, *more]
 
-    yield (
-        "solve",
-        bench(work / "solutions", str(work / "solve.jsonl"), "target-only,draft-only", "--warmup", "0", *together),
-    )
+    both, unmeasured = "target-only,draft-only", ["--warmup", "0", *together]
+    yield "solve", bench(work / "solutions", str(work / "solve.jsonl"), both, pair, *unmeasured)
     yield "prm", ["router", "train", str(work / "solutions"), "--as", "prm", *head, "--out", str(work / "prm")]
     collected = ["--dataset", str(work / "collect.jsonl"), "--out", str(work / "pairs")]
     yield "pairs", ["router", "collect", *pair, *scorers[:2], "--roll-in", "oracle", *collected, *tokens, *together]
     yield "router", ["router", "train", str(work / "pairs"), *head, "--out", str(work / "router")]
-    yield "confidence", ["router", "calibrate", str(work / "draft.gguf"), str(work / "pairs"), "--as", "draft"]
-    strategies = STRATEGIES.format(f"{told.rate:g}")
-    for stage, limit, more in (("accuracy", told.limit, ["--warmup", "0", *together]), ("seconds", told.timed, [])):
+    yield "confidence", ["router", "calibrate", str(calibrated), str(work / "pairs"), "--as", "draft"]
+    strategies, models = STRATEGIES.format(f"{told.rate:g}"), ["--draft", f"gguf:{calibrated}", *target, *scorers]
+    for stage, limit, more in (("accuracy", told.limit, unmeasured), ("seconds", told.timed, [])):
         for name in told.evaluate:
             out = work / f"{stage}-{Path(name).stem}"
-            yield stage, [*bench(out, name, strategies, "--limit", str(limit), *more), *scorers]
+            yield stage, bench(out, name, strategies, models, "--limit", str(limit), *more)
 
 
 def prepare(told: argparse.Namespace) -> None:
-    """Put problems and models into the folder; models as links, so that what is written beside them stays there."""
-    told.work.mkdir(parents=True, exist_ok=True)
-    for role in ("draft", "target"):
-        link, model = told.work / f"{role}.gguf", getattr(told, role).resolve(strict=True)
-        if not link.exists():
-            link.symlink_to(model)
+    """Put problems and models into the folder; models as links, so that what is written beside them stays there.
+
+    Raises:
+        ValueError: a file is missing, there are too few problems, or the folder is that of other models.
+    """
+    for file in (told.draft, told.target, *told.train):
+        if not file.is_file():
+            raise ValueError(f"{file} is no file")
     taken = itertools.zip_longest(*(file.read_bytes().splitlines() for file in told.train))
     lines = [line for row in taken for line in row if line]
+    if len(lines) < told.solve + told.pairs:
+        raise ValueError(
+            f"--train has {len(lines)} problems, too few for --solve {told.solve} and --pairs {told.pairs}"
+        )
+    (told.work / "calibrated").mkdir(parents=True, exist_ok=True)
+    for link, model in (
+        (told.work / "draft.gguf", told.draft),
+        (told.work / "target.gguf", told.target),
+        (told.work / "calibrated" / "draft.gguf", told.draft),
+    ):
+        if not link.is_symlink():
+            link.symlink_to(model.resolve())
+        elif link.resolve() != model.resolve():
+            raise ValueError(f"{told.work} was begun with {link.resolve()}; take another --work for {model}")
     for name, part in (("solve", lines[: told.solve]), ("collect", lines[told.solve : told.solve + told.pairs])):
         (told.work / f"{name}.jsonl").write_bytes(b"\n".join(part) + b"\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is asked for; stop at the first command that fails."""
-    told = parser().parse_args(arguments)
-    prepare(told)
+    options = parser()
+    told = options.parse_args(arguments)
+    try:
+        prepare(told)
+    except ValueError as error:
+        options.error(str(error))
     for stage, words in commands(told):
         if stage not in told.only:
             continue
         print(f"{stage}: arbitrage {' '.join(words)}", flush=True)
-        done = subprocess.run([sys.executable, "-m", "arbitrage", *words], check=False)
+        try:
+            done = subprocess.run([sys.executable, "-m", "arbitrage", *words], check=False)
+        except KeyboardInterrupt:  # the command was interrupted too, and has said how to go on
+            sys.exit(130)
         if done.returncode:
             sys.exit(done.returncode)
 

@@ -121,8 +121,38 @@ class TestScripts:
         manifest = json.loads((work / "seconds-bundled" / "manifest.json").read_text())
         assert manifest["identity"].get("concurrency", 1) == 1
         assert {path.name for path in models.iterdir()} == {"draft.gguf", "target.gguf"}
-        for sidecar in ("prm/arbitrage.json", "router/arbitrage.json", "draft.arbitrage.json"):
+        for sidecar in ("prm/arbitrage.json", "router/arbitrage.json", "calibrated/draft.arbitrage.json"):
             assert json.loads((work / sidecar).read_text())["thresholds"]
+        script("real_pair").main([str(word) for word in [*words, "--only", "solve", "pairs"]])  # again, to go on
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"--train": "absent.jsonl"}, "absent.jsonl is no file"),
+            ({"--pairs": "50"}, "has 3 problems, too few for --solve 1 and --pairs 50"),
+            ({"--draft": "train.jsonl"}, "take another --work"),
+        ],
+    )
+    def test_a_real_pair_says_what_it_cannot_begin_with(
+        self,
+        changed: dict[str, str],
+        message: str,
+        script: Script,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: Any,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("train.jsonl").write_text("{}\n" * 3)
+        Path("draft.gguf").touch()
+        Path("target.gguf").touch()
+        told = {"--draft": "draft.gguf", "--target": "target.gguf", "--train": "train.jsonl", "--work": "work"}
+        told |= {"--solve": "1", "--pairs": "1"}
+        prepared = script("real_pair")
+        prepared.prepare(prepared.parser().parse_args([word for pair in told.items() for word in pair]))
+        with pytest.raises(SystemExit):
+            prepared.main([word for pair in (told | changed).items() for word in pair])
+        assert message in capsys.readouterr().err
 
     def test_stateless_ways_write_what_ours_writes(self, run: Callable[..., Any]) -> None:
         arguments = ("--limit", 2, "--long-limit", 1, "--long-tokens", 64)

@@ -321,9 +321,9 @@ def _dtype(source: Source, device: str, options: LoadOptions) -> torch.dtype:
     """As asked for, as `arbitrage.json` says that the model was measured, or by size."""
     name = options.dtype or source.sidecar().get("dtype")
     if name is not None:
-        if name not in _DTYPES:
+        if str(name) not in _DTYPES:
             raise ModelLoadError(f"{source.text}: dtype {name!r} in its arbitrage.json is none of {', '.join(_DTYPES)}")
-        return _DTYPES[name]
+        return _DTYPES[str(name)]
     small = source.local and sum(file.stat().st_size for file in source.weights()) < SMALL_BYTES
     return torch.float32 if device == "cpu" and small else torch.bfloat16
 
