@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+SILENT_S = 300.0
+"""After so many seconds without a line there is one, however little was done."""
 
 
 class Count(Protocol):
@@ -20,7 +24,7 @@ def counting(words: str, lines: bool = False) -> Iterator[Count]:
 
     Args:
         words: stand beside the bar.
-        lines: where there is no terminal, print a line for every twentieth part; else nothing.
+        lines: where there is no terminal, print a line for every twentieth part and every five minutes; else nothing.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,15 +32,16 @@ def counting(words: str, lines: bool = False) -> Iterator[Count]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task, shown = bar.add_task(words, total=None), -1
+        task, shown, last = bar.add_task(words, total=None), -1, 0.0
 
         def count(done: int, total: int, more: str = "", /) -> None:
-            nonlocal shown
+            nonlocal shown, last
             said = f"{words}: {more}" if more else words
             bar.update(task, completed=done, total=total, description=said)
             part = 20 * done // total if total else 0
-            if lines and not console.is_terminal and part != shown:
-                shown = part
+            now = time.monotonic()
+            if lines and not console.is_terminal and (part != shown or now - last >= SILENT_S):
+                shown, last = part, now
                 console.print(f"{done}/{total}  {said}", markup=False, highlight=False, soft_wrap=True)
 
         yield count

@@ -23,7 +23,7 @@ def collected(shared: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     command = ["router", "collect", "--out", str(tmp_path / "pairs"), "--backend", "scripted", "--limit", "6"]
     assert main([*command, "--concurrency", "3"]) == 0
     printed = capsys.readouterr()
-    assert "6/6  collecting: 12 pairs, label 1 50%" in printed.err
+    assert "6/6  collecting: 12 steps, 12 pairs stored, label 1 50%" in printed.err
     assert "escalated" in printed.out
     return tmp_path / "pairs"
 

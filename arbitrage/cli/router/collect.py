@@ -152,7 +152,7 @@ def _listed(names: str) -> list[str]:
 def _words(standing: Standing) -> str:
     share = f", label 1 {standing.positive / standing.pairs:.0%}" if standing.pairs else ""
     failed = f", {standing.failed} failed" if standing.failed else ""
-    return f"{standing.pairs} pairs{share}{failed}"
+    return f"{standing.steps} steps, {standing.pairs} pairs stored{share}{failed}"
 
 
 def _print_failures(collection: Collection) -> None:

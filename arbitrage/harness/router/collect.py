@@ -43,8 +43,10 @@ class Standing:
     done: int
     """Of these, finished or failed."""
     failed: int
+    steps: int
+    """Decided since the call, those of unfinished problems included."""
     pairs: int
-    """Made since the call."""
+    """Stored since the call."""
     positive: int
     """Of these, pairs with Δ > 0."""
 
@@ -116,7 +118,7 @@ def collect_pairs(
         top_k: 0 keeps all tokens.
         top_p: 1 keeps all tokens.
         answer_stop: end a solution with the step that completes a boxed answer.
-        progress: told after each problem how far the collection is.
+        progress: told after each step and each problem how far the collection is.
         note: told what a person should know about the problems.
         model_options: passed to `load_models`: `draft`, `target`, `prm`, `router`, `threads`, `dtype`, ….
 
@@ -209,13 +211,13 @@ class _Collecting:
             store.check(problem)
         self._job, self._store, self._progress = job, store, progress
         self._missing = [problem for problem in data if problem.id not in store.finished]
-        self._standing = Standing(len(data), len(data) - len(self._missing), 0, 0, 0)
+        self._standing = Standing(len(data), len(data) - len(self._missing), 0, 0, 0, 0)
 
     def run(self, concurrency: int) -> None:
         """Solve all that is missing, `concurrency` problems at once."""
         self._tell(self._standing)
         crew = crew_of(concurrency)
-        job = replace(self._job, models=_watched(self._job.models, crew))
+        job = replace(self._job, models=_watched(self._job.models, crew, self._count_step))
 
         def work(problem: Problem) -> None:
             try:
@@ -226,6 +228,9 @@ class _Collecting:
 
         with crew:
             crew.run(self._missing, work)
+
+    def _count_step(self) -> None:
+        self._tell(replace(self._standing, steps=self._standing.steps + 1))
 
     def _keep(self, problem: Problem, done: _Work | Exception) -> None:
         now = self._standing
@@ -267,12 +272,13 @@ def _share(texts: Sequence[str], right: Callable[[str], bool | None]) -> float |
     return fmean(verdicts) if verdicts else None
 
 
-def _watched(models: Models, crew: Crew) -> Models:
-    """The models, with every step asking whether the solution is still wanted."""
+def _watched(models: Models, crew: Crew, count: Callable[[], None]) -> Models:
+    """The models, with every step being counted and asking whether the solution is still wanted."""
     own = models.settings.on_step
 
     def on_step(problem: Problem, step: StepRecord) -> None:
         crew.check()
+        crew.post(count)
         if own is not None:
             own(problem, step)
 

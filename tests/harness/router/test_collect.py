@@ -306,13 +306,16 @@ def test_shards_hold_many_problems_and_wait_no_longer_than_they_may(tmp_path, mo
         assert len(shards(tmp_path / "late")) == 1
 
 
-def test_progress_counts_problems_pairs_and_labels(tmp_path):
-    """From nothing to everything, told by the thread that called."""
+def test_progress_counts_problems_steps_pairs_and_labels(tmp_path):
+    """From nothing to everything, told by the thread that called; steps before the first problem is finished."""
     told = []
     collect(tmp_path, concurrency=3, progress=lambda s: told.append((s, threading.current_thread())))
     assert {thread for _, thread in told} == {threading.main_thread()}
     standings = [standing for standing, _ in told]
-    assert [s.done for s in standings] == list(range(8))
+    assert sorted({s.done for s in standings}) == list(range(8))
+    assert sum(s.done == 0 for s in standings) > 1
     pairs = stored(tmp_path)
+    assert [s.steps for s in standings] == sorted(s.steps for s in standings)
+    assert standings[-1].steps == len(pairs)  # greedy and short: no step was forced, and all were stored
     assert standings[-1].pairs == len(pairs)
     assert standings[-1].positive == sum(pair.label for pair in pairs)
