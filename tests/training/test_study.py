@@ -108,14 +108,18 @@ def test_a_tree_reads_each_step_as_if_it_stood_alone(collected):
                 torch.testing.assert_close(packed[at], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_quantile_classes_are_as_many_as_equal_advantages_allow():
-    """Half of all advantages are 0 and stay together; two classes are the sign."""
-    advantages = np.array([-0.3, 0.0, 0.0, 0.0, 0.0, 0.2, 0.4, 0.9])
-    assert classifier.class_of(advantages, 2).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
-    assert classifier.class_of(np.linspace(0, 1, 100), 4).tolist() == [i // 25 for i in range(100)]
-    four = classifier.class_of(advantages, 4)
-    assert len({*four[1:5]}) == 1
-    assert (np.diff(four) >= 0).all()
+@pytest.mark.parametrize("variant", [classifier.Variant(epochs=1), classifier.Variant(classes=4, epochs=1)])
+def test_classifiers_learn_as_many_classes_as_asked_for(collected, variant):
+    """Scores of every pair, from 0 to 1; the same seed gives the same classifier."""
+    _, pairs, _ = collected
+    advantages = np.array([pair.advantage for pair in pairs])
+    trees = classifier.forest(pairs, bundled_path("prm"), variant.annotated)
+    trained = [classifier.train(trees, advantages, bundled_path("prm"), variant, 0) for _ in range(2)]
+    first, again = (one.scores(trees) for one in trained)
+    assert len(first) == len(pairs)
+    assert ((first > 0) & (first < 1)).all()
+    np.testing.assert_array_equal(first, again)
+    assert trained[0]._head.out_features == min(variant.classes, len(set(advantages[advantages > 0])) + 1)
 
 
 def test_a_look_is_about_the_laws_before_the_tokens():

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from arbitrage.backends.hf import HFCodec, StreamEncoder, StreamFormat
+from arbitrage.harness.router.labels import Kind, Labelling, balanced
 from arbitrage.harness.router.pairs import StepPair
-from training.family.router import balanced
 from training.family.writing import Pen
 
 Floats = NDArray[np.float64]
@@ -35,9 +35,9 @@ class Variant:
     annotated: bool = True
     """Whether each step is tagged with its author."""
     balanced: bool = True
-    """Whether the majority class is downsampled (two classes only)."""
+    """Whether the majority of Δ > 0 or not is downsampled."""
     classes: int = 2
-    """2: Δ > 0 or not. More: quantiles of Δ, and the score is the expected class."""
+    """2: Δ > 0 or not. More: quantiles of Δ among what is learnt from, and the score is the expected class."""
     epochs: int = 3
     learning_rate: float = 5e-4
 
@@ -94,14 +94,6 @@ def forest(pairs: Sequence[StepPair], directory: Path, annotated: bool) -> list[
     return [tree(list(group), encoder) for _, group in groupby(pairs, key=lambda pair: pair.problem_id)]
 
 
-def class_of(advantages: Floats, classes: int) -> NDArray[np.int64]:
-    """0 or 1 by the sign; or as many quantile classes as there can be (equal advantages share one)."""
-    if classes == 2:
-        return (advantages > 0).astype(np.int64)
-    edges = np.unique(np.quantile(advantages, np.arange(1, classes) / classes))
-    return np.searchsorted(edges, advantages, side="left").astype(np.int64)
-
-
 class TextRouter:
     """The trained classifier."""
 
@@ -136,17 +128,19 @@ class TextRouter:
 
 def train(trees: Sequence[Tree], advantages: Floats, directory: Path, variant: Variant, seed: int) -> TextRouter:
     """Cross-entropy at the end of each drafted step; AdamW, linear warm-up (a tenth) and decay, bf16 autocast."""
-    labels = class_of(advantages, variant.classes)
-    weights = np.ones(len(labels))
-    if variant.balanced and variant.classes == 2:
+    weights = np.ones(len(advantages))
+    if variant.balanced:
         weights[:] = 0
-        weights[balanced((labels == 1).tolist(), seed)] = 1
+        weights[balanced(advantages, seed)] = 1
+    kind: Kind = "binary" if variant.classes == 2 else "quantile"
+    labelling = Labelling.fitted(kind, variant.classes, advantages[weights > 0])
+    labels = np.array([labelling.label(advantage) for advantage in advantages], dtype=np.int64)
     starts = np.cumsum([0, *(len(t.reads) for t in trees)])
     shuffle = random.Random(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = Pen(directory).model.model.train()
-        head = nn.Linear(body.config.hidden_size, int(labels.max()) + 1)
+        head = nn.Linear(body.config.hidden_size, labelling.outputs)
     parameters = [*body.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, variant.learning_rate, weight_decay=0.01)
     total = variant.epochs * -(-len(trees) // _BATCH)

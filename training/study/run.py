@@ -179,8 +179,7 @@ def main() -> None:
     parser.add_argument(
         "--timed", type=int, default=120, help="of these, problems that the library solves by the clock"
     )
-    parser.add_argument("--own", type=int, default=240, help="problems of each kind collected again on own prefixes")
-    parser.add_argument("--text-problems", type=int, default=1200, help="training problems of the classifiers on text")
+    parser.add_argument("--own", type=int, default=1600, help="problems of each kind collected again on own prefixes")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--text-seeds", type=int, default=3, help="of the classifiers on text")
     parser.add_argument("--threads", type=int, default=1)
@@ -200,7 +199,6 @@ def main() -> None:
         training.problems,
         held_out_pairs,
         range(arguments.text_seeds),
-        arguments.text_problems,
     )
     scores |= with_text(training, held_out, text_scores)
 

@@ -19,8 +19,8 @@ VARIANTS = {
     "text, tagged": Variant(),
     "text, untagged": Variant(annotated=False),
     "text, tagged, unbalanced": Variant(balanced=False),
-    "text, tagged, 4 classes": Variant(balanced=False, classes=4),
-    "text, tagged, 10 classes": Variant(balanced=False, classes=10),
+    "text, tagged, 4 classes": Variant(classes=4),
+    "text, tagged, 10 classes": Variant(classes=10),
 }
 HEADS_SHARE = 6
 """One in so many training problems is kept from the classifiers: heads that combine their scores learn from it."""
@@ -46,14 +46,13 @@ def scores(
     problems: NDArray[np.int64],
     held_out: Sequence[StepPair],
     seeds: Sequence[int],
-    problem_limit: int,
 ) -> dict[str, list[TextScores]]:
-    """Of every variant and seed; `problem_limit` bounds the training problems used."""
+    """Of every variant and seed."""
     found: dict[str, list[TextScores]] = {name: [] for name in VARIANTS}
     directory = bundled_path("prm")
-    used = seen(problems) & (problems < problem_limit)
+    used = seen(problems)
     learnt = [pair for pair, use in zip(training, used, strict=True) if use]
-    spare = [pair for pair, see in zip(training, seen(problems), strict=True) if not see]
+    spare = [pair for pair, use in zip(training, used, strict=True) if not use]
     advantages = np.array([pair.advantage for pair in learnt])
     for seed in seeds:
         for name, variant in VARIANTS.items():

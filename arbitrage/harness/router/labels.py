@@ -41,7 +41,7 @@ def balanced(values: Sequence[float], seed: int) -> list[int]:
     Raises:
         PairsError: one side is empty.
     """
-    sides = [[i for i, value in enumerate(values) if (value > 0) is gain] for gain in (False, True)]
+    sides = [[i for i, value in enumerate(values) if (value > 0) == gain] for gain in (False, True)]
     size = min(map(len, sides))
     if size == 0:
         better = "none" if sides[0] else "all"
@@ -65,18 +65,24 @@ class Labelling:
     def fitted(cls, kind: Kind, classes: int, values: Sequence[float]) -> Labelling:
         """Choose the edges, so that the training values are spread evenly over `classes` classes.
 
-        Edges that coincide, where many values are equal, are one edge: there are fewer classes then.
+        Equal values are one class, however many they are; those above are spread over the classes that are left. Where
+        three quarters of all advantages are 0, four classes are "no gain" and three sizes of gain.
 
         Raises:
             PairsError: all values are one class.
         """
         if kind in ("binary", "regression"):
             return cls(kind)
-        cuts = np.quantile(values, [k / classes for k in range(1, classes)], method="lower").tolist()
-        edges = tuple(sorted({cut for cut in cuts if cut < max(values)}))
+        rest, edges = np.sort(np.asarray(values, dtype=float)), list[float]()
+        for left in range(classes, 1, -1):
+            lower = rest[rest < rest[-1]]
+            if not lower.size:
+                break
+            edges.append(float(min(np.quantile(rest, 1 / left, method="lower"), lower[-1])))
+            rest = rest[rest > edges[-1]]
         if not edges:
             raise PairsError("all training pairs have the same advantage, so there are no classes to tell apart")
-        return cls(kind, edges)
+        return cls(kind, tuple(edges))
 
     @property
     def outputs(self) -> int:

@@ -34,7 +34,7 @@ class TrainingSettings:
     labels: Kind = "binary"
     """What the head learns: 'binary', 'quantile', 'ordinal' or 'regression'."""
     classes: int = 4
-    """Of quantile and ordinal labels; where many steps have the same advantage there are fewer."""
+    """Of quantile and ordinal labels; fewer only where there are not so many different advantages."""
     label: Source = "advantage"
     """What counts as gain: 'advantage' (mean over the target's samples), 'first-sample' or 'outcome' (of roll-outs)."""
     annotated: bool | None = None

@@ -196,18 +196,25 @@ def test_the_label_comes_from_where_it_is_asked_for():
     assert label_value(dataclasses.replace(pair, draft_outcome=0.25, target_outcome=1.0), "outcome") == 0.75
 
 
-def test_classes_are_equally_filled_and_ties_make_fewer():
-    """Quantiles of the training values; equal values are never in two classes."""
+def test_classes_are_equally_filled_and_equal_values_are_one_class():
+    """Quantiles of the training values; what lies above many equal ones is spread over the classes that are left."""
     values = np.random.default_rng(0).uniform(-1, 1, 1000).tolist()
     for classes in (4, 10):
         labelling = Labelling.fitted("quantile", classes, values)
         counts = np.bincount([int(labelling.label(v)) for v in values])
         assert labelling.outputs == classes == len(counts)
         assert np.ptp(counts) <= 2
-    tied = Labelling.fitted("ordinal", 4, [0.0] * 60 + [0.1 * k for k in range(1, 41)])
-    assert tied.outputs == 2
-    assert tied.label(0.0) == tied.label(-1.0) == 0.0
-    assert tied.label(0.01) == 1.0
+    values = [-0.5] * 6 + [0.0] * 75 + [0.01 * k for k in range(1, 31)]
+    for classes in (4, 10):
+        tied = Labelling.fitted("ordinal", classes, values)
+        counts = np.bincount([int(tied.label(v)) for v in values])
+        assert tied.outputs == classes - 1 == len(counts) - 1
+        assert counts[0] == 81
+        assert np.ptp(counts[1:]) <= 1
+    few = Labelling.fitted("quantile", 4, [0.0, 0.0, 0.0, 0.5, 1.0, 1.0])
+    assert [few.label(value) for value in (-1.0, 0.0, 0.01, 0.5, 0.7, 1.0)] == [0, 0, 1, 1, 2, 2]
+    top = Labelling.fitted("quantile", 2, [0.2] + [1.0] * 9)
+    assert (top.label(0.2), top.label(1.0)) == (0, 1)
     with pytest.raises(PairsError, match="same advantage"):
         Labelling.fitted("quantile", 4, [0.0] * 10)
 
