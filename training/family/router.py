@@ -20,7 +20,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.backends.hf.likelihood import FEATURES, AdvantageHead, Calibration, Reading, readout
 from arbitrage.harness.datasets import ROUTER_PROBLEMS
-from arbitrage.harness.router.measures import ranking_report, router_report, thresholds
+from arbitrage.harness.router.calibrate import threshold_table
+from arbitrage.harness.router.measures import RATES, ranking_report, router_report
 from arbitrage.harness.synthetic import Split, generate
 from arbitrage.strategies.confidence import confidence
 from training.family.prm import Reader, so_far
@@ -172,10 +173,10 @@ def main() -> None:
     }
     out = work / "router"
     (out / "head.json").write_text(json.dumps(settings))
-    (out / "thresholds.json").write_text(json.dumps(thresholds(given, escalates_above=True)))
+    (out / "thresholds.json").write_text(json.dumps(threshold_table(given, rates=RATES)))
     least = [confidence(tuple(one)) for one in own]
-    (work / "draft/thresholds.json").write_text(json.dumps(thresholds(least, escalates_above=False)))
-    (work / "prm/thresholds.json").write_text(json.dumps(thresholds(rewards, escalates_above=False)))
+    (work / "draft/thresholds.json").write_text(json.dumps(threshold_table(least, "prm", RATES)))
+    (work / "prm/thresholds.json").write_text(json.dumps(threshold_table(rewards, "prm", RATES)))
     (out / "report.json").write_text(json.dumps({"held_out": report, "curve": curve}, indent=1))
     print(json.dumps(report), flush=True)
 

@@ -216,9 +216,10 @@ def threshold_at(scores: Floats, rate: float, judge: Judge = "router") -> float:
     return quantile if gaps[0] <= gaps[1] + one_step else float(beside)
 
 
-def threshold_table(scores: Floats, judge: Judge = "router") -> dict[str, float]:
+def threshold_table(scores: ArrayLike, judge: Judge = "router", rates: Sequence[float] = CURVE) -> dict[str, float]:
     """Escalation rate to threshold, as the sidecar holds it."""
-    return {str(rate): threshold_at(scores, rate, judge) for rate in CURVE}
+    array = np.asarray(scores, dtype=np.float64)
+    return {str(rate): threshold_at(array, rate, judge) for rate in rates}
 
 
 def escalated(scores: Floats, threshold: float, judge: Judge = "router") -> NDArray[np.bool_]:

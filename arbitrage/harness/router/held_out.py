@@ -37,7 +37,7 @@ class RouterReport:
         """
         scores = self._scores(outputs)
         report = router_report(scores, self.values) if self.measure(outputs) else {}
-        return dict(report), threshold_table(np.array(scores))
+        return dict(report), threshold_table(scores)
 
     def _scores(self, outputs: NDArray[np.float32]) -> list[float]:
         """Scores in [0, 1] as inference reads them; `outputs` has shape (steps, outputs of the head)."""

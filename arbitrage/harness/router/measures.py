@@ -175,12 +175,6 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(Ranking(scores, np.asarray(labels, dtype=np.float64)).under().auc()[0])
 
 
-def thresholds(scores: ArrayLike, escalates_above: bool, rates: Sequence[float] = RATES) -> dict[str, float]:
-    """Escalation rate to threshold: the quantile of held-out scores beyond which that share of steps lies."""
-    array = np.asarray(scores, dtype=np.float64)
-    return {str(r): float(np.quantile(array, 1 - r if escalates_above else r)) for r in rates}
-
-
 def router_report(scores: ArrayLike, advantages: ArrayLike) -> dict[str, object]:
     """What a score says that should be Pr(Δ > 0), rounded for a model card."""
     claims = Claims(scores, advantages)

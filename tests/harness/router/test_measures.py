@@ -18,7 +18,6 @@ from arbitrage.harness.router.measures import (
     equally_filled,
     ranking_report,
     router_report,
-    thresholds,
 )
 
 few = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])  # few values, so that there are ties
@@ -142,7 +141,7 @@ def test_equal_scores_share_a_bin():
 
 
 def test_a_model_card_says_what_the_measures_say():
-    """Rounded, in the order of the shipped cards; thresholds are quantiles from either side."""
+    """Rounded, in the order of the shipped cards."""
     scores, gains = [0.9, 0.1, 0.6, 0.2], [0.3, 0.0, 0.4, -0.1]
     report = router_report(scores, gains)
     assert list(report) == [
@@ -152,5 +151,3 @@ def test_a_model_card_says_what_the_measures_say():
     assert report["auc"] == 1
     assert report["captured_advantage"]["0.25"] == pytest.approx(0.4286)
     assert ranking_report(scores, gains).items() <= report.items()
-    assert thresholds(np.arange(101) / 100, True, (0.3,)) == {"0.3": pytest.approx(0.7)}
-    assert thresholds(np.arange(101) / 100, False, (0.3,)) == {"0.3": pytest.approx(0.3)}
