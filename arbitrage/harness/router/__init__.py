@@ -4,5 +4,16 @@ from __future__ import annotations
 
 from arbitrage.harness.router.collect import Collection, collect_pairs
 from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair, read_pairs, split
+from arbitrage.harness.router.rescore import Rescored, rescore_pairs
 
-__all__ = ["Collection", "HistoryStep", "PairsError", "StepPair", "collect_pairs", "read_pairs", "split"]
+__all__ = [
+    "Collection",
+    "HistoryStep",
+    "PairsError",
+    "Rescored",
+    "StepPair",
+    "collect_pairs",
+    "read_pairs",
+    "rescore_pairs",
+    "split",
+]

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any, final
@@ -26,7 +24,7 @@ from arbitrage.harness.router.problems import TrainingProblems, training_problem
 from arbitrage.harness.router.recording import Recording, record
 from arbitrage.harness.router.roll_in import RollIn, parse_roll_in
 from arbitrage.harness.router.roll_outs import RollOuts, roll_out
-from arbitrage.harness.router.store import Store, open_store
+from arbitrage.harness.router.store import Store, lasting, open_store, this_call
 from arbitrage.interfaces import Models, Settings, Strategy
 from arbitrage.seeding import problem_rng
 from arbitrage.strategies.oracle import ArbitrageOracle
@@ -285,20 +283,13 @@ def _watched(models: Models, crew: Crew, count: Callable[[], None]) -> Models:
     return models.with_settings(replace(models.settings, on_step=on_step))
 
 
-_RESOURCES = ("sessions", "threads")
-"""What a model says of how it is run; a collection may go on with more or less of it."""
-
-
 def _manifest(job: _Job, data: TrainingProblems) -> dict[str, Any]:
     """How the pairs are made. `identity` is all that changes what a pair says, but for the number of problems."""
-    now = datetime.now(UTC).isoformat()
+    call = this_call()
     return {
-        "created": now,
+        "created": call["started"],
         "identity": {
-            "models": {
-                role: {key: value for key, value in told.items() if key not in _RESOURCES}
-                for role, told in model_facts(job.models).items()
-            },
+            "models": {role: lasting(told) for role, told in model_facts(job.models).items()},
             "settings": settings_facts(job.models.settings),
             "roll_in": {"name": job.roll_in.label(job.models), "strategy": job.roll_in.strategy.describe()},
             "samples": job.samples,
@@ -309,11 +300,8 @@ def _manifest(job: _Job, data: TrainingProblems) -> dict[str, Any]:
         },
         "sessions": [
             {
-                "started": now,
-                "arguments": environment.redacted_arguments(sys.argv),
-                "machine": environment.describe_machine(),
+                **call,
                 "models": model_facts(job.models),
-                "commit": environment.commit(),
                 "dataset": {
                     "source": data.dataset.source,
                     "sha256": data.dataset.sha256,

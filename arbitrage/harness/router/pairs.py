@@ -97,6 +97,18 @@ class StepPair:
         return fmean(self.draft_logprobs) if self.draft_logprobs else 0.0
 
 
+def checked_rewards(rewards: Sequence[float]) -> Sequence[float]:
+    """Rewards that can be stored.
+
+    Raises:
+        PairsError: one is no number in [0, 1].
+    """
+    for reward in rewards:
+        if not 0 <= reward <= 1:  # false for NaN
+            raise PairsError(f"the PRM gave a reward of {reward}; pairs need rewards in [0, 1]")
+    return rewards
+
+
 def held_out(problem_id: str, share: float = 0.1) -> bool:
     """Whether a problem's pairs are for evaluation: by its id alone, so that no later pair of it can be trained on."""
     hashed = hashlib.sha256(f"held out {problem_id}".encode()).digest()
@@ -140,18 +152,27 @@ def read_pairs(folder: Path) -> Iterator[StepPair]:
         PairsError: there are none, or a file is damaged or of another format.
         MissingExtraError: pyarrow is not installed.
     """
-    _, parquet = _arrow()
     files = shards(folder)
     if not files:
         raise PairsError(
             f"{folder}: there are no step pairs in it; make some with: arbitrage router collect --out {folder}"
         )
     for file in files:
-        try:
-            rows = parquet.read_table(file).to_pylist()
-            yield from map(_pair, rows)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
-            raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
+        yield from read_shard(file)
+
+
+def read_shard(file: Path) -> list[StepPair]:
+    """The pairs of one Parquet file.
+
+    Raises:
+        PairsError: it is damaged or of another format.
+        MissingExtraError: pyarrow is not installed.
+    """
+    _, parquet = _arrow()
+    try:
+        return [_pair(row) for row in parquet.read_table(file).to_pylist()]
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
+        raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
 
 
 def digest(folder: Path) -> str:

@@ -6,15 +6,15 @@ empty ones came before) leave nothing to choose and make no pair.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
-from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair
+from arbitrage.harness.router.pairs import HistoryStep, StepPair, checked_rewards
 from arbitrage.harness.router.roll_in import RollIn
-from arbitrage.interfaces import Models, StepScorer
+from arbitrage.harness.router.scoring import Reader, Version
+from arbitrage.interfaces import Models
 from arbitrage.strategies.loop import write_steps
 from arbitrage.strategies.oracle import ArbitrageOracle
 from arbitrage.strategies.policy import Decision, Policy, StepContext, WrittenStep
@@ -71,12 +71,13 @@ class _Recorder(Policy):
         self._threshold = strategy.threshold if isinstance(strategy, ArbitrageOracle) else None
         """The oracle decides by the very rewards that are recorded; nothing is scored twice."""
         self._inner = None if self._threshold is not None else strategy.policy(problem, models, rng)
-        self._prm = _Reader(models.scorer(Role.PRM), problem.problem)
+        self._prm = Reader(models.scorer(Role.PRM), problem.problem)
 
     def decide(self, context: StepContext) -> Decision:
         drafted = context.drafted
         targets = [context.target_step(k) for k in range(self._samples)]
-        rewards = self._prm.rewards([(drafted.text, "draft"), *((step.text, "target") for step in targets)])
+        versions: list[Version] = [(drafted.text, "draft"), *((step.text, "target") for step in targets)]
+        rewards = checked_rewards(self._prm.scores(versions))
         pair = StepPair(
             problem_id=self._problem.id,
             statement=self._problem.problem,
@@ -116,43 +117,3 @@ class _Recorder(Policy):
         self._prm.close()
         if self._inner is not None:
             self._inner.close()
-
-
-@final
-class _Reader:
-    """A PRM reading one solution."""
-
-    def __init__(self, prm: StepScorer, statement: str) -> None:
-        self._session = prm.open(statement)
-        self._candidate: tuple[str, Author] | None = None
-
-    def rewards(self, steps: Sequence[tuple[str, Author]]) -> list[float]:
-        """Rewards of several versions of the next step; the very same text has the very same reward."""
-        known: dict[str, float] = {}
-        for text, author in steps:
-            if text not in known:
-                self._candidate = text, author
-                known[text] = _checked(self._session.score(text, author))
-        return [known[text] for text, _ in steps]
-
-    def committed(self, step: str, author: Author) -> None:
-        """Take in the step that the solution goes on with."""
-        if self._candidate == (step, author):
-            self._session.commit()
-        else:
-            self._session.append(step, author)
-        self._candidate = None
-
-    def close(self) -> None:
-        self._session.close()
-
-
-def _checked(reward: float) -> float:
-    """A reward that can be stored.
-
-    Raises:
-        PairsError: it is no number in [0, 1].
-    """
-    if not 0 <= reward <= 1:  # false for NaN
-        raise PairsError(f"the PRM gave a reward of {reward}; pairs need rewards in [0, 1]")
-    return reward

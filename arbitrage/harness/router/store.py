@@ -12,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
+from arbitrage.harness import environment
 from arbitrage.harness.crew import uninterrupted
 from arbitrage.harness.router.pairs import (
     MANIFEST,
@@ -41,17 +44,12 @@ was finished since then and what is in work; one that is interrupted loses nothi
 
 
 @contextlib.contextmanager
-def open_store(
-    folder: Path, manifest: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
-) -> Iterator[Store]:
-    """A folder for more pairs: a new one, or one whose pairs were made in the same way.
-
-    When the block ends, by an error too, what waits is stored.
+def claimed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[None]:
+    """Have a folder for oneself: a new one, or one whose pairs were made in the same way; it is told so.
 
     Args:
         folder: where; made when absent.
         manifest: how the pairs are made. `identity` is compared with that of the folder, one of `sessions` is added.
-        clock: seconds.
 
     Raises:
         PairsError: the folder holds pairs that were made in another way, or files without a manifest.
@@ -71,6 +69,21 @@ def open_store(
         elif strange := sorted(file.name for file in folder.iterdir()):
             raise PairsError(f"{folder} holds {strange[0]} but no {MANIFEST}; choose an empty folder")
         write_manifest(folder, told)
+        yield
+
+
+@contextlib.contextmanager
+def open_store(
+    folder: Path, manifest: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
+) -> Iterator[Store]:
+    """A folder for more pairs, `claimed`. When the block ends, by an error too, what waits is stored.
+
+    Args:
+        folder: where; made when absent.
+        manifest: how the pairs are made.
+        clock: seconds.
+    """
+    with claimed(folder, manifest):
         store = Store(folder, clock)
         try:
             yield store
@@ -147,6 +160,21 @@ class Store:
         """Say which problems were left out of the data set."""
         if lines or (self.folder / REMOVED).exists():
             write_whole(self.folder / REMOVED, _jsonl(lines))
+
+
+def this_call() -> dict[str, Any]:
+    """When, how and where pairs are being made, for `sessions` of the manifest."""
+    return {
+        "started": datetime.now(UTC).isoformat(),
+        "arguments": environment.redacted_arguments(sys.argv),
+        "machine": environment.describe_machine(),
+        "commit": environment.commit(),
+    }
+
+
+def lasting(told: Mapping[str, object]) -> dict[str, object]:
+    """What a model says of itself, without how it is run: pairs may be gone on with on more or fewer threads."""
+    return {key: value for key, value in told.items() if key not in ("sessions", "threads")}
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -233,3 +233,17 @@ def test_the_commands_evaluate_and_calibrate(bundled_pairs, tmp_path, capsys):
     assert main(["router", "evaluate", "bundled:router", str(bundled_pairs), "--all", "--held-out", "0.2"]) == 2
     assert main(["router", "evaluate", "bundled:router", str(tmp_path)]) == 2
     assert "router collect" in capsys.readouterr().err
+
+
+def test_the_command_rescores(bundled_pairs, tmp_path, capsys):
+    """By the PRM that the rewards are from: the same rewards again, up to rounding; no PRM is a mistake of one line."""
+    from arbitrage.cli import main
+
+    words = ["router", "rescore", str(bundled_pairs), "--out", str(tmp_path / "new")]
+    assert main(words) == 2
+    assert main([*words, "--prm", "bundled:prm", "--threads", "1", "--concurrency", "4", "--json"]) == 0
+    before, after = (list(read_pairs(folder)) for folder in (bundled_pairs, tmp_path / "new"))
+    assert json.loads(capsys.readouterr().out)["steps"] == len(before)
+    for old, new in zip(before, after, strict=True):
+        assert new.draft_reward == pytest.approx(old.draft_reward, abs=1e-4)
+        assert new.targets == old.targets
