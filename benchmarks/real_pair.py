@@ -21,6 +21,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arbitrage.errors import ArbitrageError
+from arbitrage.harness.datasets import from_file
+from arbitrage.harness.router.problems import training_problems, training_row
+from arbitrage.harness.router.sampling import unique
+
 STAGES = ("solve", "prm", "pairs", "router", "confidence", "accuracy", "seconds")
 STRATEGIES = (
     "target-only,draft-only,random-route:rate={0},rsd:rate={0},arbitrage-oracle,arbitrage-router:rate={0},"
@@ -81,20 +86,37 @@ def commands(told: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
             yield stage, bench(out, name, strategies, models, "--limit", str(limit), *more)
 
 
+def problems(files: Sequence[Path], evaluated: Sequence[str]) -> list[bytes]:
+    """Lines of the files in turns: no text twice, and none that stands in an evaluation set.
+
+    Raises:
+        ArbitrageError: a file or an evaluation set is absent or malformed.
+    """
+    parts = []
+    for file in files:
+        kept = {problem.id for problem in training_problems(file, against=evaluated).dataset}
+        rows = from_file(file.stem, file, training_row)
+        lines = [line for line in file.read_bytes().splitlines() if line.strip()]
+        parts.append([one for one in zip(rows, lines, strict=True) if one[0].id in kept])
+    taken = [one for row in itertools.zip_longest(*parts) for one in row if one is not None]
+    return [taken[place][1] for place in unique([("", problem.problem, problem.id) for problem, _ in taken])]
+
+
 def prepare(told: argparse.Namespace) -> None:
     """Put problems and models into the folder; models as links, so that what is written beside them stays there.
 
     Raises:
         ValueError: a file is missing, there are too few problems, or the folder is that of other models.
+        ArbitrageError: problems cannot be read.
     """
     for file in (told.draft, told.target, *told.train):
         if not file.is_file():
             raise ValueError(f"{file} is no file")
-    taken = itertools.zip_longest(*(file.read_bytes().splitlines() for file in told.train))
-    lines = [line for row in taken for line in row if line]
+    lines = problems(told.train, told.evaluate)
     if len(lines) < told.solve + told.pairs:
         raise ValueError(
-            f"--train has {len(lines)} problems, too few for --solve {told.solve} and --pairs {told.pairs}"
+            f"--train has {len(lines)} problems that are not in --evaluate, too few for --solve {told.solve} and "
+            f"--pairs {told.pairs}"
         )
     (told.work / "calibrated").mkdir(parents=True, exist_ok=True)
     for link, model in (
@@ -116,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = options.parse_args(arguments)
     try:
         prepare(told)
-    except ValueError as error:
+    except (ValueError, ArbitrageError) as error:
         options.error(str(error))
     for stage, words in commands(told):
         if stage not in told.only:

@@ -98,7 +98,7 @@ class TestScripts:
         models.mkdir()
         for role, precision in (("draft", "q8_0"), ("target", "q2_k")):
             shutil.copy(bundled_gguf(role, precision), models / f"{role}.gguf")
-        problems = load_dataset("bundled-train", limit=110).problems
+        problems = load_dataset("bundled-train", limit=300).problems
         lines = [json.dumps({"id": one.id, "problem": one.problem, "answer": one.answers[0]}) for one in problems]
         (tmp_path / "train.jsonl").write_text("\n".join(lines))
         monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS.parent))
@@ -123,13 +123,15 @@ class TestScripts:
         assert {path.name for path in models.iterdir()} == {"draft.gguf", "target.gguf"}
         for sidecar in ("prm/arbitrage.json", "router/arbitrage.json", "calibrated/draft.arbitrage.json"):
             assert json.loads((work / sidecar).read_text())["thresholds"]
-        script("real_pair").main([str(word) for word in [*words, "--only", "solve", "pairs"]])  # again, to go on
+        made = {path: path.stat().st_mtime_ns for path in work.rglob("rows.jsonl")}
+        script("real_pair").main([str(word) for word in words])  # again, to go on
+        assert {path: path.stat().st_mtime_ns for path in work.rglob("rows.jsonl")} == made
 
     @pytest.mark.parametrize(
         ("changed", "message"),
         [
             ({"--train": "absent.jsonl"}, "absent.jsonl is no file"),
-            ({"--pairs": "50"}, "has 3 problems, too few for --solve 1 and --pairs 50"),
+            ({"--pairs": "50"}, "has 3 problems that are not in --evaluate, too few for --solve 1 and --pairs 50"),
             ({"--draft": "train.jsonl"}, "take another --work"),
         ],
     )
@@ -143,11 +145,12 @@ class TestScripts:
         capsys: Any,
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        Path("train.jsonl").write_text("{}\n" * 3)
+        rows = [{"id": i, "problem": f"What is {i} times {i}?", "answer": str(i * i)} for i in range(3)]
+        Path("train.jsonl").write_text("\n".join(map(json.dumps, [*rows, {**rows[0], "id": 9}])))
         Path("draft.gguf").touch()
         Path("target.gguf").touch()
         told = {"--draft": "draft.gguf", "--target": "target.gguf", "--train": "train.jsonl", "--work": "work"}
-        told |= {"--solve": "1", "--pairs": "1"}
+        told |= {"--solve": "1", "--pairs": "1", "--evaluate": "bundled"}
         prepared = script("real_pair")
         prepared.prepare(prepared.parser().parse_args([word for pair in told.items() for word in pair]))
         with pytest.raises(SystemExit):

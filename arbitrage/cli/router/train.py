@@ -163,6 +163,6 @@ def train(
         print_json({"path": str(done.path), "steps": done.steps, "seconds": done.seconds, "measures": done.measures})
         return
     for key, value in measure_rows(done.measures).items():
-        typer.echo(f"{key.replace('_', ' '):44}{value:.4f}")
+        typer.echo(f"{key.replace('_', ' '):44}{'-' if value is None else format(value, '.4f')}")
     effort = "only the head" if frozen else f"{done.steps} optimizer steps"
     typer.echo(f"{printable(str(done.path))}  {effort}, {done.seconds:.0f} s")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.judging import RESAMPLES
 from arbitrage.harness.router.measures import CURVE
+from arbitrage.harness.router.pairs import PairsError
 from arbitrage.harness.router.scoring import score_pairs
 from arbitrage.harness.router.selection import Selection, select
 from arbitrage.harness.router.sidecar import (
@@ -23,6 +25,7 @@ from arbitrage.harness.router.sidecar import (
     update_sidecar,
     writable_place,
 )
+from arbitrage.harness.run_folder import to_json
 from arbitrage.harness.statistics import Estimate, Floats, bootstrap_each
 from arbitrage.interfaces import StepScorer
 from arbitrage.strategies.confidence import confidence
@@ -137,11 +140,13 @@ def calibrate_draft(
 
     Raises:
         ModelLoadError: there is no place to store the table.
-        PairsError: there are no pairs to calibrate on.
+        PairsError: there are no pairs to calibrate on, or they hold no log-probabilities.
     """
     source = place_of(draft, backend)
     place = writable_place(draft, backend, None if out is None else Path(out))
     selection = select(Path(pairs), {}, held_out, everything=held_out is None)
+    if not all(pair.draft_logprobs for pair in selection.pairs):
+        raise PairsError(f"{pairs} holds steps without the draft's log-probabilities, so its confidence is unknown")
     scores = np.array([confidence(pair.draft_logprobs) for pair in selection.pairs])
     calibration = Calibration(draft, "draft", selection, rate_points(scores, selection.groups, "prm"))
     if source is not None:
@@ -150,9 +155,18 @@ def calibrate_draft(
 
 
 def _store(calibration: Calibration, source: Path, place: Path) -> None:
+    """Write the table, unless this very one is there: a run that was begun with it would not go on with a new date."""
     if place != source:
         copy_directory(source, place)
-    update_sidecar(place, calibration.entries())
+    entries, stored = calibration.entries(), read_sidecar(place)
+    if _undated(entries) != _undated({name: stored.get(name) for name in entries}):
+        update_sidecar(place, entries)
+
+
+def _undated(entries: Mapping[str, object]) -> object:
+    """As a file holds it, without the date of the calibration."""
+    plain = json.loads(to_json(entries))
+    return {**plain, "calibration": {**(plain["calibration"] or {}), "date": None}}
 
 
 def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object) -> StepScorer:

@@ -9,7 +9,7 @@ from typing import Any
 from arbitrage.harness.router.settings import NOT_IDENTITY, TrainingSettings
 
 _MEANING = {
-    "binary": "the probability that the target's step would be rewarded more",
+    "binary": "the probability that the target's step {would}",
     "classes": "the expected quantile class of the advantage, as a share of the highest",
     "ordinal": "the expected quantile class of the advantage, as a share of the highest (cumulative logits)",
     "regression": "the expected advantage Δ as (Δ + 1) / 2",
@@ -40,19 +40,25 @@ def card(name: str, settings: TrainingSettings, sidecar: Mapping[str, Any], reco
     rate = "rate=0.3" if sidecar["thresholds"] else f"threshold={0.7 if prm else 0.5}"
     sections = [
         _FRONT.format(name=name, tag="process-reward-model" if prm else "router"),
-        _PRM if prm else _ROUTER.format(meaning=_MEANING[sidecar["readout"]["kind"]]),
+        _PRM if prm else _ROUTER.format(meaning=_meaning(sidecar["readout"]["kind"], settings.label)),
         "## For which pair of models\n" + _table(_models(record["pairs"])),
         f"## Training\nBegan with `{init['source']}` ({init['architecture']}, {init['parameters']:,} parameters, "
         f"sha256 `{init['sha256']}`), {head}. {counts['trained_on']:,} steps, "
         f"{_effort(record, settings.frozen)}, {record['seconds']:,.0f} s.\n\n"
         f"{'Steps' if prm else 'Step pairs'}: {counts['pairs']:,} of {counts['problems']:,} problems; "
         f"{counts['training']:,} in the training split, {counts['gain']:,} of them {'good' if prm else 'with a gain'}; "
-        f"{counts['held_out']:,} held out by problem; left out {counts['unlabelled']:,} without a label and "
-        f"{counts['too_long']:,} too long.\n\n" + _table(chosen),
+        f"{counts['held_out']:,} held out by problem; left out {counts['unlabelled']:,} without a label, "
+        f"{counts['too_long']:,} too long and {counts['repeated']:,} of held-out texts.\n\n" + _table(chosen),
         "## Held-out steps, unbalanced\n" + (_table(measure_rows(record["measures"])) or "Nothing was held out."),
         _USE.format(use=f"rsd:{rate} --prm" if prm else f"arbitrage-router:{rate} --router"),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _meaning(kind: str, label: str) -> str:
+    return _MEANING[kind].format(
+        would="would lead to a right answer more often" if label == "outcome" else "would be rewarded more"
+    )
 
 
 def _effort(record: Mapping[str, Any], frozen: bool) -> str:
@@ -93,6 +99,8 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "—"
     text = repr(value) if isinstance(value, str) and value != value.strip() else str(value)
     return text.replace("|", "\\|").replace("\n", " ")
 

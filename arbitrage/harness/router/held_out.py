@@ -33,10 +33,14 @@ class RouterReport:
     def report(self, outputs: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, float]]:
         """All measures, and the calibration table (escalation rate to threshold).
 
-        Measures are left out where all held-out steps are of one kind; a table needs some steps, of any kind.
+        Measures are left out where all held-out steps are of one kind, and those of a probability where the score is
+        none; a table needs some steps, of any kind.
         """
         scores = self._scores(outputs)
-        report = router_report(scores, self.values) if self.measure(outputs) else {}
+        report = {}
+        if self.measure(outputs):
+            binary = self.labelling.kind == "binary"
+            report = router_report(scores, self.values) if binary else ranking_report(scores, self.values)
         return dict(report), threshold_table(scores)
 
     def _scores(self, outputs: NDArray[np.float32]) -> list[float]:

@@ -59,6 +59,12 @@ class Initial:
         )
         return cls(source, options, stream)
 
+    @property
+    def kept(self) -> float | None:
+        """Share of the problems that its own training left out; None where it does not say."""
+        kept = self.source.sidecar().get("training", {}).get("held_out")
+        return float(kept) if isinstance(kept, int | float) else None
+
     def context_length(self) -> int:
         """Tokens that the model reads at most.
 

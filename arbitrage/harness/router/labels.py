@@ -30,9 +30,9 @@ def label_value(pair: StepPair, source: Source) -> float | None:
         return pair.advantage
     if source == "first-sample":
         return pair.target_rewards[0] - pair.draft_reward
-    if pair.draft_outcome is None or pair.target_outcome is None:
-        return None
-    return pair.target_outcome - pair.draft_outcome
+    if pair.draft == pair.targets[0]:
+        return 0.0  # rolling out equal texts would tell nothing else, so nobody does
+    return pair.outcome_advantage
 
 
 def balanced(values: Sequence[float], seed: int) -> list[int]:

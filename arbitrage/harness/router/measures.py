@@ -197,8 +197,9 @@ def ranking_report(scores: ArrayLike, advantages: ArrayLike) -> dict[str, object
     }
 
 
-def _rounded(value: Floats) -> float:
-    return round(float(value[0]), 4)
+def _rounded(value: Floats) -> float | None:
+    """None where it is not defined, as the waste of no escalation."""
+    return None if np.isnan(value[0]) else round(float(value[0]), 4)
 
 
 @dataclass(frozen=True, slots=True)

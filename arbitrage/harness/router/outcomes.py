@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +38,7 @@ class Outcomes:
 
 def outcome_advantages(pairs: Sequence[StepPair]) -> Floats:
     """Share of right answers behind the target's step minus that behind the draft's; NaN where nobody rolled out."""
-    return np.array(
-        [
-            np.nan
-            if pair.draft_outcome is None or pair.target_outcome is None
-            else pair.target_outcome - pair.draft_outcome
-            for pair in pairs
-        ]
-    )
+    return np.array([np.nan if pair.outcome_advantage is None else pair.outcome_advantage for pair in pairs])
 
 
 def compare_outcomes(
@@ -78,7 +71,7 @@ def compare_outcomes(
     *shares, disagree, opposed, spearman = bootstrap_each(statistics, ranking.problems, resamples=RESAMPLES)
     numbers = np.bincount(cells, minlength=9).tolist()
     both = 0 < np.count_nonzero(came > 0) < len(came)
-    kept = [Score(score.name, score.kind, score.values[known]) for score in scores if score.name != ORACLE]
+    kept = [replace(score, values=score.values[known]) for score in scores if score.name != ORACLE]
     return Outcomes(
         len(came),
         ranking.problems,

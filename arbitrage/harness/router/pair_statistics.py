@@ -88,9 +88,9 @@ class Outcomes:
 
     def add(self, pair: StepPair) -> None:
         """Count one pair in, if it has outcomes."""
-        if pair.draft_outcome is None or pair.target_outcome is None:
+        gain = pair.outcome_advantage
+        if gain is None or pair.draft_outcome is None or pair.target_outcome is None:
             return
-        gain = pair.target_outcome - pair.draft_outcome
         self.steps += 1
         self.draft += pair.draft_outcome
         self.target += pair.target_outcome

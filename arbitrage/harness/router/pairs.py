@@ -5,6 +5,7 @@ One pair is one training example of a router (arXiv:2512.05033, section 5). Know
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,6 +86,13 @@ class StepPair:
     def advantage(self) -> float:
         """Δ = s_t − s_d: the mean of the samples' differences, so that equal rewards give 0 exactly."""
         return fmean(reward - self.draft_reward for reward in self.target_rewards)
+
+    @property
+    def outcome_advantage(self) -> float | None:
+        """Right answers behind the target's step, as a share, minus those behind the draft's; None: no roll-outs."""
+        if self.draft_outcome is None or self.target_outcome is None:
+            return None
+        return self.target_outcome - self.draft_outcome
 
     @property
     def label(self) -> bool:
@@ -169,10 +177,8 @@ def read_shard(file: Path) -> list[StepPair]:
         MissingExtraError: pyarrow is not installed.
     """
     _, parquet = _arrow()
-    try:
+    with _as_pairs(file):
         return [_pair(row) for row in parquet.read_table(file).to_pylist()]
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
-        raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
 
 
 def digest(folder: Path) -> str:
@@ -184,13 +190,12 @@ def digest(folder: Path) -> str:
 
 
 def finished_problems(folder: Path) -> set[str]:
-    """Ids of problems whose pairs are stored."""
-    _, parquet = _arrow()
-    return {
-        name
-        for file in shards(folder)
-        for name in parquet.read_table(file, columns=["problem_id"]).column("problem_id").to_pylist()
-    }
+    """Ids of problems whose pairs are stored.
+
+    Raises:
+        PairsError: a file is damaged.
+    """
+    return {name for file in shards(folder) for name in _column(file, "problem_id")}
 
 
 def write_manifest(folder: Path, facts: Mapping[str, object]) -> None:
@@ -212,6 +217,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise PairsError(f"{folder / MANIFEST} is not of format {FORMAT}; collect the pairs again with this version")
     return manifest
+
+
+def _column(file: Path, name: str) -> list[str]:
+    _, parquet = _arrow()
+    with _as_pairs(file):
+        found: list[str] = parquet.read_table(file, columns=[name]).column(name).to_pylist()
+    return found
+
+
+@contextlib.contextmanager
+def _as_pairs(file: Path) -> Iterator[None]:
+    """Say of whatever fails that the file is damaged."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueError and OSError
+        raise PairsError(f"{file} cannot be read as step pairs: {error}; delete it and collect again") from error
 
 
 def _pair(row: dict[str, Any]) -> StepPair:

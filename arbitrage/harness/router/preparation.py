@@ -10,6 +10,7 @@ from arbitrage.harness.router.examples import Example, encode
 from arbitrage.harness.router.held_out import RouterReport
 from arbitrage.harness.router.labels import Labelling, balanced, label_value
 from arbitrage.harness.router.pairs import PairsError, StepPair, held_out
+from arbitrage.harness.router.sampling import text_key
 from arbitrage.harness.router.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Counts:
     """Left out: without roll-outs where these are the label, or without a verdict."""
     too_long: int
     """Left out: problem and step alone exceed the context; of a PRM, all that comes before it counts too."""
+    repeated: int
+    """Left out of training: a held-out problem has the same text under another id."""
     training: int
     """In the training split."""
     gain: int
@@ -70,19 +73,25 @@ def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, set
         PairsError: nothing is left to train on, or only pairs of one kind.
     """
     total = unlabelled = too_long = 0
+    rolled_out = False
     problems: set[str] = set()
-    parts: tuple[list[tuple[NDArray[np.int32], float, str]], ...] = ([], [])
+    parts: tuple[list[tuple[NDArray[np.int32], float, StepPair]], ...] = ([], [])
     for pair, ids in encode(pairs, encoder, longest):
         total += 1
         problems.add(pair.problem_id)
+        rolled_out |= pair.outcome_advantage is not None
         value = label_value(pair, settings.label)
         if value is None:
             unlabelled += 1
         elif ids is None:
             too_long += 1
         else:
-            parts[held_out(pair.problem_id, settings.held_out)].append((ids, value, pair.problem_id))
-    training, kept_out = parts
+            parts[held_out(pair.problem_id, settings.held_out)].append((ids, value, pair))
+    if settings.label == "outcome" and not rolled_out:
+        raise PairsError(f"none of {total} pairs says how solutions end; collect them with --outcomes 1 or more")
+    kept_out = parts[1]
+    unseen = {text_key(pair.statement) for _, _, pair in kept_out}
+    training = [one for one in parts[0] if text_key(one[2].statement) not in unseen]
     if not training:
         raise PairsError(
             f"none of {total} pairs can be trained on ({unlabelled} have no label, {too_long} are too long, "
@@ -96,14 +105,15 @@ def prepare(pairs: Iterable[StepPair], encoder: StreamEncoder, longest: int, set
         problems=len(problems),
         unlabelled=unlabelled,
         too_long=too_long,
+        repeated=len(parts[0]) - len(training),
         training=len(training),
         gain=sum(value > 0 for value in values),
         trained_on=len(chosen),
         held_out=len(kept_out),
     )
     return Prepared(
-        [Example.at_end(ids, labelling.label(value), problem) for ids, value, problem in (training[i] for i in chosen)],
-        [Example.at_end(ids, labelling.label(value), problem) for ids, value, problem in kept_out],
+        [Example.at_end(ids, labelling.label(v), pair.problem_id) for ids, v, pair in (training[i] for i in chosen)],
+        [Example.at_end(ids, labelling.label(v), pair.problem_id) for ids, v, pair in kept_out],
         RouterReport(labelling, tuple(value for _, value, _ in kept_out)),
         labelling,
         counts,

@@ -14,6 +14,7 @@ from arbitrage.harness.router.graded import GradedSolution
 from arbitrage.harness.router.labels import Labelling
 from arbitrage.harness.router.pairs import PairsError, held_out
 from arbitrage.harness.router.preparation import Counts, Prepared
+from arbitrage.harness.router.sampling import text_key
 from arbitrage.harness.router.settings import TrainingSettings
 from arbitrage.harness.router.step_report import StepReport
 
@@ -31,7 +32,8 @@ def prepare_prm(
     """
     unlabelled = too_long = 0
     problems: set[str] = set()
-    training: list[Example] = []
+    learnt: list[tuple[str, Example]] = []
+    unseen: set[str] = set()
     kept_out = _HeldOut()
     for solution in solutions:
         problems.add(solution.problem_id)
@@ -46,8 +48,11 @@ def prepare_prm(
         example = Example(ids[: places[fitting[-1]] + 1], places[fitting], labels, solution.problem_id)
         if held_out(solution.problem_id, settings.held_out):
             kept_out.add(example, solution, fitting)
+            unseen.add(text_key(solution.statement))
         else:
-            training.append(example)
+            learnt.append((text_key(solution.statement), example))
+    training = [example for text, example in learnt if text not in unseen]
+    repeated = sum(len(example.labels) for text, example in learnt if text in unseen)
     values = np.concatenate([np.zeros(0), *(one.labels for one in training)])
     good = int((values > 0.5).sum())
     if not 0 < good < len(values):
@@ -57,10 +62,11 @@ def prepare_prm(
             f"{len(kept_out.labels)} are held out); take more problems, or harder or easier ones"
         )
     counts = Counts(
-        pairs=len(values) + len(kept_out.labels) + too_long,
+        pairs=len(values) + len(kept_out.labels) + too_long + repeated,
         problems=len(problems),
         unlabelled=unlabelled,
         too_long=too_long,
+        repeated=repeated,
         training=len(values),
         gain=good,
         trained_on=len(values),

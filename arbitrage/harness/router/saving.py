@@ -80,7 +80,8 @@ def save_router(
     told: dict[str, Any] = {"separator": stream.separator, "annotated": stream.annotated, "chat": stream.chat}
     if settings.max_length is not None:
         told["max_length"] = settings.max_length
-    facts = {"held_out": settings.held_out, "init": record["init"]["source"], "pairs": record["identity"]["pairs"]}
+    unseen = min(settings.held_out, initial.kept or settings.held_out)
+    facts = {"held_out": unseen, "init": record["init"]["source"], "pairs": record["identity"]["pairs"]}
     if settings.purpose == "prm":
         meaning = {"family": TOKEN_CLASSIFICATION.name, "training": {**facts, "label": "outcome"}}
     else:

@@ -54,7 +54,7 @@ def select(
         everything: take all pairs, because none of them was trained on.
 
     Raises:
-        PairsError: there are no such pairs.
+        PairsError: there are no such pairs, or a scorer kept none from its training.
         ValueError: `held_out` is not a share, or comes with `everything`.
     """
     if held_out is not None and not 0 < held_out <= 1:
@@ -62,8 +62,13 @@ def select(
     if everything and held_out is not None:
         raise ValueError("a held-out share and all pairs exclude each other")
     trained = {name: told for name, one in sidecars.items() if isinstance(told := one.get("training"), Mapping)}
-    shares = {name: float(told["held_out"]) for name, told in trained.items() if told.get("held_out")}
+    shares = {name: float(share) for name, told in trained.items() if (share := told.get("held_out")) is not None}
     share = held_out if held_out is not None else min(shares.values(), default=HELD_OUT)
+    if share == 0 and not everything:
+        raise PairsError(
+            f"{min(shares, key=lambda name: shares[name])} was trained on all problems of its pairs, so none of them "
+            "says how good it is; train it with --held-out above 0, or take pairs of other problems (--all)"
+        )
     pairs = list(read_pairs(folder))
     which = digest(folder)
     kept = pairs if everything else split(pairs, share)[1]

@@ -98,8 +98,8 @@ def train_router(
     if record.get("finished"):
         tell(f"{folder} holds this {asked.purpose} already; nothing to do")
         return _trained(folder, record)
-    kept = initial.source.sidecar().get("training", {}).get("held_out")
-    if isinstance(kept, int | float) and kept < asked.held_out:
+    kept = initial.kept
+    if kept is not None and kept < asked.held_out:
         tell(
             f"warning: {init} itself kept {kept:g} of the problems from its training; of the {asked.held_out:g} that "
             f"are held out now it may have learnt some, which flatters measures and thresholds; --held-out {kept:g} "
@@ -227,10 +227,11 @@ def _about(source: Path) -> dict[str, Any]:
 def _tell_counts(counts: Counts, purpose: Purpose, tell: Say) -> None:
     what, good = ("steps", "good") if purpose == "prm" else ("pairs", "with a gain")
     lacking = "solutions without a label" if purpose == "prm" else "unlabelled"
-    left_out = [f"{n:,} {why}" for n, why in ((counts.unlabelled, lacking), (counts.too_long, "too long")) if n]
+    reasons = ((counts.unlabelled, lacking), (counts.too_long, "too long"), (counts.repeated, "of held-out texts"))
+    left_out = [f"{n:,} {why}" for n, why in reasons if n]
     tell(
         f"{counts.pairs:,} {what} of {counts.problems:,} problems"
-        + (f" ({' and '.join(left_out)}: left out)" if left_out else "")
+        + (f" ({', '.join(left_out)}: left out)" if left_out else "")
         + f": {counts.training:,} to train on ({counts.gain:,} {good}), of which {counts.trained_on:,} are used; "
         f"{counts.held_out:,} held out"
     )
@@ -240,5 +241,5 @@ def _tell_counts(counts: Counts, purpose: Purpose, tell: Say) -> None:
 
 def _trained(folder: Path, record: Mapping[str, Any]) -> TrainedRouter:
     known = {field.name for field in fields(Counts)}
-    counts = Counts(**{key: value for key, value in record["counts"].items() if key in known})
+    counts = Counts(**{"repeated": 0} | {key: value for key, value in record["counts"].items() if key in known})
     return TrainedRouter(folder, counts, record["steps"], record["seconds"], record["measures"])

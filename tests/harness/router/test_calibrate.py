@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,6 +130,19 @@ def test_the_table_goes_into_the_sidecar_and_nothing_else_changes(tmp_path, scor
     assert facts["realised"]["0.3"]["value"] == pytest.approx(0.3, abs=0.02)
 
 
+def test_the_same_table_again_leaves_the_file_as_it_is(tmp_path, scorer_folder, monkeypatch):
+    """A new date alone would make another model of it, and runs that were begun with it would not go on."""
+    folder = folder_of(tmp_path / "pairs", pairs())
+    calibrate_router(str(scorer_folder), folder)
+    before = (scorer_folder / SIDECAR).read_bytes()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("arbitrage.harness.router.calibrate.datetime", SimpleNamespace(now=lambda _: tomorrow))
+    calibrate_router(str(scorer_folder), folder)
+    assert (scorer_folder / SIDECAR).read_bytes() == before
+    calibrate_router(str(scorer_folder), folder, held_out=0.4)
+    assert (scorer_folder / SIDECAR).read_bytes() != before
+
+
 def test_a_failed_write_leaves_the_old_sidecar(scorer_folder, monkeypatch):
     """Half a file is never seen."""
     before = (scorer_folder / SIDECAR).read_bytes()
@@ -190,3 +205,7 @@ def test_what_was_trained_on_is_not_judged_silently(tmp_path):
         select(folder, {}, held_out=0.1, everything=True)
     with pytest.raises(PairsError, match="--all"):
         select(folder, {}, held_out=1e-9)
+    nothing_kept = {**trained, "t": {"training": {"held_out": 0.0}}}
+    with pytest.raises(PairsError, match="t was trained on all problems"):
+        select(folder, nothing_kept)
+    assert select(folder, nothing_kept, everything=True).facts["held_out"] is None

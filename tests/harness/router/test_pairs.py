@@ -100,8 +100,9 @@ def test_a_damaged_or_foreign_folder_says_what_to_do(tmp_path):
         list(read_pairs(tmp_path))
     file = write_shard(tmp_path, [PAIR])
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(PairsError, match="delete it"):
-        list(read_pairs(tmp_path))
+    for reading in (lambda: list(read_pairs(tmp_path)), lambda: finished_problems(tmp_path)):
+        with pytest.raises(PairsError, match="delete it"):
+            reading()
     with pytest.raises(PairsError, match="no folder of step pairs"):
         read_manifest(tmp_path)
     write_manifest(tmp_path, {"roll_in": "oracle"})

@@ -24,9 +24,18 @@ from arbitrage.backends.loading import load_models
 from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness.router.examples import Shuffled, encode
 from arbitrage.harness.router.fitting import with_adapters
+from arbitrage.harness.router.held_out import RouterReport
 from arbitrage.harness.router.labels import Labelling, balanced, label_value
 from arbitrage.harness.router.objective import losses
-from arbitrage.harness.router.pairs import HistoryStep, PairsError, StepPair, split, write_manifest, write_shard
+from arbitrage.harness.router.pairs import (
+    HistoryStep,
+    PairsError,
+    StepPair,
+    held_out,
+    split,
+    write_manifest,
+    write_shard,
+)
 from arbitrage.harness.router.preparation import prepare
 from arbitrage.harness.router.settings import TrainingError, TrainingSettings
 from arbitrage.harness.router.train import RECORD, train_router
@@ -180,6 +189,38 @@ def test_classes_are_equally_filled_after_balancing():
     )
 
 
+def test_texts_of_held_out_problems_are_not_learnt_from_under_other_ids():
+    """The same statement, typeset another way, in another folder: what is held out decides."""
+    encoder = StreamEncoder(HFCodec(make_tokenizer()), StreamFormat())
+    many = make_pairs(60)
+    again = [
+        dataclasses.replace(pair, problem_id=f"again {pair.problem_id}", statement=f" ${pair.statement}$")
+        for pair in many
+    ]
+    told = TrainingSettings(held_out=0.2)
+    found = prepare(iter([*many, *again]), encoder, 512, told)
+    unseen = {pair.statement for pair in many if held_out(pair.problem_id, 0.2)}
+    unseen |= {pair.statement.strip(" $") for pair in again if held_out(pair.problem_id, 0.2)}
+    doubled = [
+        pair for pair in [*many, *again] if pair.statement.strip(" $") in unseen and not held_out(pair.problem_id, 0.2)
+    ]
+    assert doubled
+    assert found.counts.repeated == len(doubled)
+    assert not {one.problem_id for one in found.training} & {pair.problem_id for pair in doubled}
+    assert found.counts.training + found.counts.held_out + found.counts.repeated == found.counts.pairs
+
+
+def test_measures_of_probabilities_are_left_out_where_scores_are_none():
+    """An expected class has no calibration error; a router that never escalates has no waste."""
+    values, outputs = (0.3, -0.2, 0.1, 0.0), np.array([[0.0, 1], [3, 0], [0, 2], [1, 0]], dtype=np.float32)
+    assert "calibration_error" in RouterReport(Labelling("binary"), values).report(outputs)[0]
+    classes = Labelling.fitted("quantile", 2, values)
+    told = RouterReport(classes, values).report(outputs)[0]
+    assert set(told) == {"spearman", "auc", "captured_advantage"}
+    timid = outputs - np.array([0, 9], dtype=np.float32)
+    assert RouterReport(Labelling("binary"), values).report(timid)[0]["waste_at_0.5"] is None
+
+
 def test_balancing_needs_both_sides():
     """One kind of step cannot be told apart from nothing."""
     with pytest.raises(PairsError, match="nothing to tell apart"):
@@ -189,11 +230,12 @@ def test_balancing_needs_both_sides():
 
 def test_the_label_comes_from_where_it_is_asked_for():
     """Mean over samples, first sample, or roll-outs; pairs without roll-outs have no such label."""
-    pair = dataclasses.replace(make_pairs(1)[0], draft_reward=0.5, target_rewards=(0.25, 0.95))
+    pair = dataclasses.replace(make_pairs(1)[0], targets=("other",) * 2, draft_reward=0.5, target_rewards=(0.25, 0.95))
     assert label_value(pair, "advantage") == pytest.approx(0.1)
     assert label_value(pair, "first-sample") == -0.25
     assert label_value(pair, "outcome") is None
     assert label_value(dataclasses.replace(pair, draft_outcome=0.25, target_outcome=1.0), "outcome") == 0.75
+    assert label_value(dataclasses.replace(pair, targets=(pair.draft,)), "outcome") == 0
 
 
 def test_classes_are_equally_filled_and_equal_values_are_one_class():
@@ -412,7 +454,7 @@ def test_what_cannot_be_trained_on_says_so(init, pairs, tmp_path):
     """No pairs, no label, no model, no such choice."""
     with pytest.raises(PairsError, match="router collect"):
         train_router(tmp_path / "none", init, tmp_path / "r", QUICK)
-    with pytest.raises(PairsError, match="have no label"):
+    with pytest.raises(PairsError, match="says how solutions end"):
         train_router(pairs, init, tmp_path / "r2", dataclasses.replace(QUICK, label="outcome"))
     with pytest.raises(ModelLoadError, match="no such directory"):
         train_router(pairs, str(tmp_path / "nobody"), tmp_path / "r3", QUICK)
