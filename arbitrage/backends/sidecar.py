@@ -28,9 +28,8 @@ def read_sidecar(weights: Path | None) -> dict[str, Any]:
     return {} if file is None or not file.is_file() else read_object(file)
 
 
-def sidecar_facts(weights: Path | None) -> dict[str, str]:
+def sidecar_facts(file: Path | None) -> dict[str, str]:
     """`sidecar_sha256`, empty without a sidecar: the same weights may be read or calibrated in another way."""
-    file = None if weights is None else sidecar_of(weights)
     if file is None or not file.is_file():
         return {}
     return {"sidecar_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}

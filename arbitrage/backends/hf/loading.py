@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from arbitrage.backends.sidecar import read_sidecar
+from arbitrage.backends.sidecar import SIDECAR, read_object, sidecar_of
 from arbitrage.errors import ModelLoadError
 
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
@@ -89,16 +89,34 @@ class Source:
         name, _, revision = self.text.partition("#")
         return name, {"revision": revision} if revision else {}
 
+    def sidecar_file(self) -> Path | None:
+        """`arbitrage.json` of the checkpoint, fetched from the hub if need be; None where there is none.
+
+        Without a connection it is what the cache holds: a model that is there was fetched together with it.
+
+        Raises:
+            ModelLoadError: the hub does not know the checkpoint.
+        """
+        if self.local or self.gguf:
+            found = sidecar_of(self.path)
+            return found if found.is_file() else None
+        return self.file(SIDECAR, _raise_exceptions_for_connection_errors=False)
+
     def sidecar(self) -> dict[str, Any]:
-        """What stands in `arbitrage.json` beside the weights; empty when there is none.
+        """What stands in it; empty where there is none.
 
         Raises:
             ModelLoadError: it is not JSON, or not an object.
         """
-        return read_sidecar(self.path)
+        file = self.sidecar_file()
+        return {} if file is None else read_object(file)
 
-    def file(self, name: str) -> Path | None:
+    def file(self, name: str, **how: bool) -> Path | None:
         """A file of the checkpoint, fetched from the hub if need be; None where it has no such file.
+
+        Args:
+            name: of the file.
+            how: further arguments of transformers' `cached_file`.
 
         Raises:
             ModelLoadError: the hub cannot be reached, or does not know the checkpoint.
@@ -110,7 +128,7 @@ class Source:
 
         repository, keywords = self.arguments()
         try:
-            fetched = cached_file(repository, name, _raise_exceptions_for_missing_entries=False, **keywords)
+            fetched = cached_file(repository, name, _raise_exceptions_for_missing_entries=False, **keywords, **how)
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{self.text}: {_first_line(error)}") from error
         return None if fetched is None else Path(fetched)

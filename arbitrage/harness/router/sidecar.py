@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from arbitrage.backends.sidecar import read_sidecar, sidecar_of
 from arbitrage.errors import ModelLoadError
@@ -25,6 +26,22 @@ def place_of(spec: str, backend: str = "hf") -> Path | None:
     found = parse_spec(spec, backend)
     folder = bundled_path(found.source) if found.backend == BUNDLED else Path(found.source).expanduser()
     return folder if folder.is_dir() or (folder.suffix.lower() == ".gguf" and folder.is_file()) else None
+
+
+def told_by(spec: str, backend: str = "hf") -> dict[str, Any]:
+    """What a model says of itself in `arbitrage.json`, on this machine or on the hub; empty where there is none.
+
+    Raises:
+        ModelLoadError: it is not a JSON object, or the hub does not know the model.
+    """
+    from arbitrage.backends.loading import parse_spec
+
+    place, found = place_of(spec, backend), parse_spec(spec, backend)
+    if place is not None or found.backend != "hf":
+        return read_sidecar(place)
+    from arbitrage.backends.hf.loading import Source
+
+    return Source(found.source).sidecar()
 
 
 def update_sidecar(folder: Path, entries: Mapping[str, object]) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 from transformers import set_seed
 
+from arbitrage.backends.hf.loading import Source
+from arbitrage.backends.sidecar import sidecar_facts
 from arbitrage.errors import RunError
 from arbitrage.harness.router.fitting import (
     RouterTrainer,
@@ -94,7 +96,7 @@ def train_router(
     folder, asked, tell = Path(out), settings or TrainingSettings(), say or (lambda line: None)
     check_installed(asked)
     initial = Initial.of(init, asked)
-    record = _claim(folder, _identity(sources, init, asked))
+    record = _claim(folder, _identity(sources, init, initial.source, asked))
     if record.get("finished"):
         tell(f"{folder} holds this {asked.purpose} already; nothing to do")
         return _trained(folder, record)
@@ -181,11 +183,12 @@ def _longest(initial: Initial, settings: TrainingSettings) -> int:
     return context if settings.max_length is None else min(context, settings.max_length)
 
 
-def _identity(sources: Sequence[Path], init: str, settings: TrainingSettings) -> dict[str, Any]:
-    """Everything that decides what comes out."""
+def _identity(sources: Sequence[Path], init: str, model: Source, settings: TrainingSettings) -> dict[str, Any]:
+    """Everything that decides what comes out; the model by its name and its files, which may have changed under it."""
     chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY}
     found = [source_digest(source) for source in sources]
-    return {**chosen, "init": init, "pairs": found[0] if len(found) == 1 else found}
+    files = {"init_sha256": model.sha256(), **sidecar_facts(model.sidecar_file())}
+    return {**chosen, "init": init, **files, "pairs": found[0] if len(found) == 1 else found}
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:

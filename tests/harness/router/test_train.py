@@ -440,6 +440,23 @@ def test_published_prms_can_be_begun_with(save, more, pairs, tmp_path):
 # What cannot be.
 
 
+def test_an_initial_model_that_changed_under_its_name_is_another_one(pairs, tmp_path):
+    """Retrained in place, or read in another way: neither the finished router nor its states are taken for it."""
+    model, told = tmp_path / "model", dataclasses.replace(QUICK, frozen=True)
+    save_language_model(model, scale=1.0)
+    train_router(pairs, str(model), tmp_path / "r", told)
+    said = []
+    train_router(pairs, str(model), tmp_path / "r", told, say=said.append)
+    assert any("nothing to do" in line for line in said)
+    (model / "arbitrage.json").write_text('{"stream": {"chat": true}}')
+    with pytest.raises(RunError, match="sidecar_sha256"):
+        train_router(pairs, str(model), tmp_path / "r", told)
+    (model / "arbitrage.json").unlink()
+    save_language_model(model, seed=1, scale=1.0)
+    with pytest.raises(RunError, match="init_sha256"):
+        train_router(pairs, str(model), tmp_path / "r", told)
+
+
 def test_a_folder_in_use_is_left_alone(trained, pairs, init, tmp_path):
     """Another training's, and somebody else's."""
     with pytest.raises(RunError, match=r"lr is 0\.01 in the folder and 0\.5 now"):
