@@ -64,6 +64,8 @@ def calibrate(
             )
     if as_json:
         print_json(json.loads(to_json(calibration.entries())))
+        for warning in calibration.warnings:
+            typer.echo(f"warning: {warning}", err=True)
         return
     facts = calibration.selection.facts
     notes = [

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
-from arbitrage.harness.router.judging import RESAMPLES
+from arbitrage.harness.router.judging import RESAMPLES, direction_doubts, ranking_area
 from arbitrage.harness.router.measures import CURVE
 from arbitrage.harness.router.pairs import PairsError
 from arbitrage.harness.router.scoring import score_pairs
@@ -59,11 +59,13 @@ class Calibration:
     judge: Calibrated
     selection: Selection
     points: tuple[RatePoint, ...]
+    doubts: tuple[str, ...] = ()
+    """What speaks for a scorer that is read the wrong way round."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user of the table should know."""
-        return (*self.selection.warnings, *unmet(self.points))
+        return (*self.selection.warnings, *self.doubts, *unmet(self.points))
 
     def entries(self) -> dict[str, object]:
         """What the sidecar is told."""
@@ -120,7 +122,11 @@ def calibrate_router(
     if not scored.any():
         raise ModelLoadError(f"{scorer.name} could score none of {len(scores)} steps: all are too long for it")
     points = rate_points(scores[scored], selection.groups[scored], judge_as)
-    calibration = Calibration(scorer.name, judge_as, selection, points)
+    _, groups = np.unique(selection.groups[scored], return_inverse=True)
+    urgency = scores[scored] if judge_as == "router" else -scores[scored]
+    auc = ranking_area(urgency, selection.advantages[scored], groups)
+    doubts = direction_doubts(scorer.name, judge_as, auc)
+    calibration = Calibration(scorer.name, judge_as, selection, points, doubts)
     if place is not None and source is not None:
         _store(calibration, source, place)
     return calibration
