@@ -115,7 +115,7 @@ def calibrate_router(
         source = place_of(scorer, backend)
         place = writable_place(scorer, backend, None if out is None else Path(out))
         told = read_sidecar(source)
-        scorer = load_scorer(scorer, backend, concurrency, **options)
+        scorer = load_scorer(scorer, backend, concurrency, judge_as, **options)
     selection = select(Path(pairs), {scorer.name: told}, held_out, everything)
     scores = score_pairs(scorer, selection.pairs, concurrency=concurrency, progress=progress)
     scored = np.isfinite(scores)
@@ -175,8 +175,10 @@ def _undated(entries: Mapping[str, object]) -> object:
     return {**plain, "calibration": {**(plain["calibration"] or {}), "date": None}}
 
 
-def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object) -> StepScorer:
-    """The router or PRM of this spec.
+def load_scorer(
+    spec: str, backend: str, concurrency: int = 1, judge_as: Judge = "router", **options: object
+) -> StepScorer:
+    """The router or PRM of this spec; `prm_family` and `prm_separator` among the options are for a PRM.
 
     Raises:
         ModelLoadError: it cannot be loaded.
@@ -185,8 +187,9 @@ def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object
     from arbitrage.types import Role
 
     sessions = concurrency if concurrency > 1 else None
-    loaded = load_models(backend, roles=[Role.ROUTER], router=spec, sessions=sessions, **options)  # type: ignore[arg-type]
-    return loaded.scorer(Role.ROUTER)
+    role: Literal[Role.PRM, Role.ROUTER] = Role.PRM if judge_as == "prm" else Role.ROUTER
+    loaded = load_models(backend, roles=[role], sessions=sessions, **{role.value: spec}, **options)  # type: ignore[arg-type]
+    return loaded.scorer(role)
 
 
 def rate_points(

@@ -100,7 +100,7 @@ def evaluate_router(
     _check_labels(advantages, selection.facts["problems"])
     given: dict[str, Floats] = {}
     for number, (name, one) in enumerate(named.items()):
-        scorer = load_scorer(one, backend, concurrency, **options) if isinstance(one, str) else one
+        scorer = load_scorer(one, backend, concurrency, judge_as, **options) if isinstance(one, str) else one
         given[name] = score_pairs(
             scorer, chosen, concurrency=concurrency, progress=_counted(progress, number, len(named))
         )
