@@ -251,6 +251,11 @@ def test_the_commands_evaluate_and_calibrate(bundled_pairs, tmp_path, capsys):
     router = load_models("hf", roles=[Role.ROUTER], router=str(copy), threads=1).scorer(Role.ROUTER)
     assert router.thresholds == {float(rate): pytest.approx(value) for rate, value in told.items()}
     assert math.isclose(min(router.thresholds), 0.01)
+    wrong = ["router", "calibrate", "bundled:router", str(bundled_pairs), "--all", "--as", "prm"]
+    for number, more in enumerate(([], ["--json"])):
+        assert main([*wrong, "--out", str(tmp_path / f"wrong-{number}"), *more]) == 0
+        printed = capsys.readouterr()
+        assert "leave --as prm out" in " ".join((printed.err if more else printed.out).split())
     assert main(["router", "evaluate", "bundled:router", str(bundled_pairs), "--all", "--held-out", "0.2"]) == 2
     assert main(["router", "evaluate", "bundled:router", str(tmp_path)]) == 2
     assert "router collect" in capsys.readouterr().err
