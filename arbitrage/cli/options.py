@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arbitrage.cli import completion
+from arbitrage.text import unescaped
 
 if TYPE_CHECKING:
     from arbitrage.interfaces import Settings, Strategy
@@ -24,6 +25,11 @@ _SPEC = "BACKEND:SOURCE@DEVICE, backend and device if needed, e.g. hf:models/{0}
 
 MOST_THREADS = 512
 """More crash llama.cpp."""
+
+
+def separator(told: str | None) -> str | None:
+    """The text that ends a step, as typed in a shell."""
+    return None if told is None else unescaped(told)
 
 
 class Dtype(enum.StrEnum):
@@ -53,7 +59,7 @@ PrmSeparator = Annotated[
     typer.Option(
         help=r"Text that ends each step for a PRM that leaves the choice, \n for a newline; default: a blank line, "
         "for trl a newline.",
-        callback=lambda text: text and text.replace("\\n", "\n"),
+        callback=separator,
     ),
 ]
 RouterSpec = Annotated[str | None, typer.Option("--router", help="Router: " + _SPEC.format("router"))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +22,7 @@ from arbitrage.backends.server.answers import pooled_row, sign_row  # noqa: E402
 from arbitrage.errors import ModelLoadError, ServerError  # noqa: E402
 from arbitrage.types import Role  # noqa: E402
 from tests.backends.prm_checkpoints import NAMES, SAVE  # noqa: E402
-from tests.backends.prm_references import REFERENCES, _final_states  # noqa: E402
+from tests.backends.prm_references import REFERENCES, _final_states, skywork  # noqa: E402
 from tests.backends.test_prm_families import PROBLEM, STEPS  # noqa: E402
 
 KEY = "sk-very-secret"
@@ -201,6 +203,51 @@ def test_a_completion_leaves_room_for_the_token_that_is_asked_for(checkpoints):
         assert {(body["max_tokens"], body["temperature"], body["return_tokens_as_token_ids"]) for body in asked} == {
             (1, 0, True)
         }
+
+
+@pytest.mark.parametrize("typed", ["\\n", "%0A", "\\n\\n"])
+def test_a_separator_is_typed_as_in_a_shell(typed, checkpoints):
+    r"""`\n` is a newline, not two letters; so it is in the facts, by which runs are told apart."""
+    directory, separator = checkpoints("skywork"), {"\\n\\n": "\n\n"}.get(typed, "\n")
+    with serving(directory, "skywork") as server:
+        prm = load(server, f"&scores=probabilities&separator={typed}")
+        assert prm.describe()["separator"] == separator
+        with prm.open(PROBLEM) as session:
+            session.append(STEPS[0], "draft")
+            wanted = skywork(directory, PROBLEM, STEPS[:2], separator)
+            assert session.score(STEPS[1], "draft") == pytest.approx(wanted, abs=1e-5)
+        by_option = load(server, "&scores=probabilities", prm_separator=separator)
+        assert by_option.describe() == prm.describe()
+
+
+def test_what_changes_rewards_is_in_the_facts(checkpoints, tmp_path):
+    """Another separator, another reading of the numbers, tokenizer or context is another PRM; patience is none."""
+    directory = checkpoints("skywork")
+    other = tmp_path / "tokenizer"
+    shutil.copytree(directory, other)
+    with serving(directory, "skywork") as server:
+        queries = ("", "&separator=\\n", "&scores=logits", f"&tokenizer={other}", "&context_length=300")
+        told = [load(server, f"&scores=probabilities{query}").describe() for query in queries]
+        assert all(one != two for one, two in itertools.combinations(told, 2))
+        assert load(server, "&scores=probabilities&retries=1&timeout_s=9").describe() == told[0]
+        server.limit = 200
+        assert load(server, "&scores=probabilities").describe()["context_length"] == 200
+    assert {name: told[0][name] for name in ("separator", "scores", "tokenizer", "context_length")} == {
+        "separator": "\n\n",
+        "scores": "probabilities",
+        "tokenizer": str(directory),
+        "context_length": 512,
+    }
+
+
+def test_a_family_says_only_what_it_reads(checkpoints):
+    """No separator where the format has its own, and giving one is an error as for local models; no empty one."""
+    with serving(checkpoints("math-shepherd"), "math-shepherd") as server:
+        assert not {"separator", "scores"} & load(server).describe().keys()
+        with pytest.raises(ModelLoadError, match="leave out separator"):
+            load(server, prm_separator="\n")
+        with pytest.raises(ModelLoadError, match="separator is empty"):
+            load(server, "&separator=")
 
 
 def test_one_number_a_step_has_to_be_named(checkpoints):

@@ -9,6 +9,7 @@ import pytest
 
 from arbitrage.cli import main
 from arbitrage.errors import ModelLoadError
+from arbitrage.types import Role
 
 pytest.importorskip("torch")
 
@@ -30,10 +31,15 @@ SOLVE = ["solve", "1+1", "--strategy", "rsd"]
 BENCH = ["bench", "--strategy", "rsd", "--dataset", "bundled", "--limit", "1"]
 
 
-@pytest.mark.parametrize("command", [SOLVE, BENCH])
+COLLECT = ["router", "collect", "--out", "pairs", "--dataset", "own.jsonl"]
+SWEEP = ["sweep", "--strategy", "rsd", "--rates", "0.5", "--dataset", "bundled", "--limit", "1"]
+
+
+@pytest.mark.parametrize("command", [SOLVE, BENCH, SWEEP, COLLECT])
 def test_family_and_separator_reach_the_loader(command, asked, tmp_path, monkeypatch, capsys):
     r"""A separator is typed as \n, because shells make no newlines."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.jsonl").write_text('{"id": "one", "problem": "What is 1+1?", "answer": "2"}\n')
     assert main([*command, "--prm", "hf:x", "--prm-family", "skywork", "--prm-separator", "\\n"]) != 0
     assert (asked[0]["prm_family"], asked[0]["prm_separator"], asked[0]["prm"]) == ("skywork", "\n", "hf:x")
 
@@ -60,8 +66,41 @@ def test_they_belong_to_a_prm_that_is_named(asked, tmp_path, capsys):
     assert not asked
 
 
-COLLECT = ["router", "collect", "--out", "pairs", "--dataset", "own.jsonl"]
-SWEEP = ["sweep", "--strategy", "rsd", "--rates", "0.5", "--dataset", "bundled", "--limit", "1"]
+EVALUATE = ["router", "evaluate", "x", "pairs", "--all"]
+CALIBRATE = ["router", "calibrate", "x", "pairs", "--all"]
+RESCORE = ["router", "rescore", "pairs", "--out", "new", "--prm", "x"]
+TOLD = ["--prm-family", "skywork", "--prm-separator", "\\n"]
+
+
+@pytest.fixture
+def judged(asked, tmp_path, monkeypatch):
+    """Step pairs, and a folder for their judge, who is never loaded."""
+    pytest.importorskip("pyarrow")
+    from tests.harness.router.made_pairs import folder_of, walk
+
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / "pairs", walk("p", [(0.2, 0.8), (0.9, 0.4)]))
+    (tmp_path / "x").mkdir()
+    return asked
+
+
+@pytest.mark.parametrize("command", [[*EVALUATE, "--as", "prm"], [*CALIBRATE, "--as", "prm"], RESCORE])
+def test_a_prm_that_judges_pairs_is_loaded_as_one(command, judged, capsys):
+    """With its family and separator, which the loader gives to no router."""
+    assert main([*command, *TOLD]) != 0
+    assert (judged[0]["prm_family"], judged[0]["prm_separator"]) == ("skywork", "\n")
+    assert (judged[0]["roles"], judged[0]["prm"]) == ([Role.PRM], "x")
+
+
+@pytest.mark.parametrize("command", [EVALUATE, CALIBRATE, [*CALIBRATE, "--as", "draft"]])
+def test_what_is_no_prm_has_neither_family_nor_separator(command, judged, capsys):
+    """They would do nothing; without them a router is loaded as a router."""
+    assert main([*command, *TOLD]) == 2
+    assert "--prm-family and --prm-separator go with --as prm" in capsys.readouterr().err
+    assert not judged
+    main(command)
+    assert all((one["roles"], one["router"]) == ([Role.ROUTER], "x") for one in judged)
+    assert bool(judged) == ("draft" not in command)
 
 
 @pytest.mark.parametrize("command", [SOLVE, BENCH, SWEEP, COLLECT])

@@ -12,7 +12,9 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("accelerate")
 
 from arbitrage.cli import main
+from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.pairs import write_shard
+from arbitrage.harness.router.settings import TrainingSettings
 from tests.harness.router.test_train import make_pairs
 
 
@@ -66,6 +68,21 @@ def test_a_prm_is_trained_on_a_run_and_used(tmp_path: Path, capsys: pytest.Captu
     assert steps
     for step in steps:
         assert (step["author"] == "target") == (step["draft_reward"] < sidecar["thresholds"]["0.5"])
+
+
+def test_a_separator_is_typed_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    r"""`\n` ends steps by a newline, not by a backslash and a letter."""
+    asked: list[TrainingSettings] = []
+
+    def refuse(sources: object, init: str, out: Path, settings: TrainingSettings, say: object) -> None:
+        asked.append(settings)
+        raise ModelLoadError("enough")
+
+    monkeypatch.setattr("arbitrage.harness.router.train.train_router", refuse)
+    words = ["router", "train", str(tmp_path), "--init", "bundled:draft", "--out", str(tmp_path / "router")]
+    for more in (["--separator", r"\n"], ["--separator", "\n"], []):
+        assert main([*words, *more]) != 0
+    assert [settings.separator for settings in asked] == ["\n", "\n", None]
 
 
 def test_mistakes_end_in_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from arbitrage.backends.hf.scorer import StreamFormat, StreamScorer
 from arbitrage.backends.server.answers import Probabilities, Row, pooled_row, sign_row
 from arbitrage.backends.server.http import Client
 from arbitrage.errors import ModelLoadError, ServerError
+from arbitrage.text import unescaped
 
 _APIS = ("pooling", "embeddings", "classify", "completions")
 _LIKELIEST = 20
@@ -71,6 +72,8 @@ class ServerOptions:
             raise ModelLoadError(f"api is one of {', '.join(_APIS)}; scores is probabilities or logits")
         if made.timeout_s <= 0 or made.retries < 0:
             raise ModelLoadError("timeout_s must be above 0 and retries at least 0")
+        if made.separator == "":
+            raise ModelLoadError(r"separator is empty; in a URL write \n for a newline")
         return made
 
 
@@ -92,13 +95,16 @@ class ServerPrm(StreamScorer):
         """
         parts = urlsplit(source)
         own = {field.name: options[field.name] for field in fields(ServerOptions) if field.name in options}
-        how = ServerOptions.of({**dict(parse_qsl(parts.query, keep_blank_values=True)), **own})
+        how = ServerOptions.of({**_queried(parts.query), **own})
         address = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         client = Client(address, how.key_env, how.timeout_s, how.retries)
         model, context_length = _served(client, how)
         told_by = "the option family" if how.family else "its name"
         family = named(how.family or by_name(model))
-        codec = HFCodec(load_tokenizer(Source(how.tokenizer or model), LoadOptions()))
+        if how.separator is not None and not family.separated:
+            raise ModelLoadError(f"steps of the family {family.name} end as they must; leave out separator")
+        separator, tokenizer = how.separator or family.separator, how.tokenizer or model
+        codec = HFCodec(load_tokenizer(Source(tokenizer), LoadOptions()))
         api = how.api or ("completions" if family.labels is None else "pooling")
         if (api == "completions") != (family.labels is None):
             raise ModelLoadError(f"the family {family.name} is not read over {api}; leave out api")
@@ -118,7 +124,7 @@ class ServerPrm(StreamScorer):
             network=ServerNetwork(
                 _asking(client, api, model, family, codec), context_length - (api == "completions"), api
             ),
-            encoder=family.encoder(codec, StreamFormat(separator=how.separator or family.separator)),
+            encoder=family.encoder(codec, StreamFormat(separator=separator)),
             readout=readout,
             thresholds={},
             facts={
@@ -127,6 +133,10 @@ class ServerPrm(StreamScorer):
                 "model": model,
                 "family": family.name,
                 "family_by": told_by,
+                "tokenizer": tokenizer,
+                "context_length": context_length,
+                **({"separator": separator} if family.separated else {}),
+                **({} if family.labels is None else {"scores": scores}),
             },
         )
 
@@ -174,6 +184,12 @@ class ServerCache:
 
     def close(self) -> None:
         """There is nothing to free."""
+
+
+def _queried(query: str) -> dict[str, str]:
+    """The options behind a URL's question mark."""
+    told = dict(parse_qsl(query, keep_blank_values=True))
+    return {name: unescaped(value) if name == "separator" else value for name, value in told.items()}
 
 
 def _served(client: Client, how: ServerOptions) -> tuple[str, int]:

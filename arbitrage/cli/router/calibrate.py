@@ -10,7 +10,15 @@ import typer
 
 from arbitrage.cli import options
 from arbitrage.cli.counting import counting
-from arbitrage.cli.router.choices import All, CalibratedAs, HeldOut, PairsFolder, Workers, check_share
+from arbitrage.cli.router.choices import (
+    All,
+    CalibratedAs,
+    HeldOut,
+    PairsFolder,
+    Workers,
+    check_prm_options,
+    check_share,
+)
 from arbitrage.cli.text import print_json, table_console
 
 
@@ -32,6 +40,8 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option(help="New folder: store the table in a copy, not in the original.")
     ] = None,
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     backend: options.BackendName = "hf",
     concurrency: Workers = 1,
     threads: options.Threads = None,
@@ -40,6 +50,7 @@ def calibrate(
 ) -> None:
     """Store a table of thresholds beside a model's weights, for `rate=` in strategies."""
     check_share(held_out, everything)
+    check_prm_options(judge_as is CalibratedAs.PRM, prm_family, prm_separator)
     from arbitrage.harness.report import rich_lines
     from arbitrage.harness.router.calibrate import calibrate_draft, calibrate_router
     from arbitrage.harness.router.evaluation_report import threshold_rows
@@ -61,9 +72,13 @@ def calibrate(
                 progress=progress,
                 threads=options.thread_count(threads),
                 dtype=dtype.value if dtype else None,
+                prm_family=prm_family,
+                prm_separator=prm_separator,
             )
     if as_json:
         print_json(json.loads(to_json(calibration.entries())))
+        for warning in calibration.warnings:
+            typer.echo(f"warning: {warning}", err=True)
         return
     facts = calibration.selection.facts
     notes = [

@@ -44,6 +44,16 @@ All = Annotated[bool, typer.Option("--all", help="Take all pairs: nothing was tr
 Workers = Annotated[int, typer.Option("--concurrency", min=1, max=512, help="How many solutions are scored at once.")]
 
 
+def check_prm_options(judge_as_prm: bool, prm_family: str | None, prm_separator: str | None) -> None:
+    """Refuse what would have no effect.
+
+    Raises:
+        typer.BadParameter: it is said how a PRM reads, and none is judged.
+    """
+    if not judge_as_prm and (prm_family or prm_separator):
+        raise typer.BadParameter("--prm-family and --prm-separator go with --as prm")
+
+
 def check_share(held_out: float | None, everything: bool) -> None:
     """Refuse shares that are none.
 

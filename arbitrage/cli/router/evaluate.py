@@ -10,7 +10,16 @@ import typer
 
 from arbitrage.cli import options
 from arbitrage.cli.counting import counting
-from arbitrage.cli.router.choices import All, As, HeldOut, JudgeName, PairsFolder, Workers, check_share
+from arbitrage.cli.router.choices import (
+    All,
+    As,
+    HeldOut,
+    JudgeName,
+    PairsFolder,
+    Workers,
+    check_prm_options,
+    check_share,
+)
 from arbitrage.cli.text import print_json, table_console
 
 
@@ -23,6 +32,8 @@ def evaluate(
     held_out: HeldOut = None,
     everything: All = False,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json, the tables and the pictures.")] = None,
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     backend: options.BackendName = "hf",
     concurrency: Workers = 1,
     threads: options.Threads = None,
@@ -31,6 +42,7 @@ def evaluate(
 ) -> None:
     """Measure routers on held-out step pairs, beside −s_d, the draft's doubt, chance and the oracle."""
     check_share(held_out, everything)
+    check_prm_options(judge_as is JudgeName.PRM, prm_family, prm_separator)
     from arbitrage.harness.router.evaluate import evaluate_router
     from arbitrage.harness.router.evaluation_report import rich_report, save_evaluation
     from arbitrage.harness.run_folder import to_json
@@ -47,6 +59,8 @@ def evaluate(
             progress=progress,
             threads=options.thread_count(threads),
             dtype=dtype.value if dtype else None,
+            prm_family=prm_family,
+            prm_separator=prm_separator,
         )
     files = [] if out is None else save_evaluation(evaluation, out)
     if as_json:

@@ -17,6 +17,8 @@ def rescore(
     pairs: Annotated[list[Path], typer.Argument(help="Folders of step pairs.")],
     out: Annotated[Path, typer.Option(help="New folder for them; the same command goes on where it stopped.")],
     prm: Annotated[str, typer.Option(help="The process reward model, as for `bench --prm`.")],
+    prm_family: options.PrmFamily = None,
+    prm_separator: options.PrmSeparator = None,
     backend: options.BackendName = "hf",
     concurrency: Workers = 1,
     threads: options.Threads = None,
@@ -37,6 +39,8 @@ def rescore(
                 progress=progress,
                 threads=options.thread_count(threads),
                 dtype=dtype.value if dtype else None,
+                prm_family=prm_family,
+                prm_separator=prm_separator,
             )
     except KeyboardInterrupt:
         typer.echo(f"stopped; what is scored is in {out}; the same command goes on", err=True)

@@ -85,7 +85,10 @@ def train(
     ] = True,
     separator: Annotated[
         str | None,
-        typer.Option(help="Text whose last token ends each step. Default: as --init reads, or a blank line."),
+        typer.Option(
+            help=r"Text whose last token ends each step, \n for a newline. Default: as --init reads, or a blank line.",
+            callback=options.separator,
+        ),
     ] = None,
     chat: Annotated[
         bool | None,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
-from arbitrage.harness.router.judging import RESAMPLES
+from arbitrage.harness.router.judging import RESAMPLES, direction_doubts, ranking_area
 from arbitrage.harness.router.measures import CURVE
 from arbitrage.harness.router.pairs import PairsError
 from arbitrage.harness.router.scoring import score_pairs
@@ -59,11 +59,13 @@ class Calibration:
     judge: Calibrated
     selection: Selection
     points: tuple[RatePoint, ...]
+    doubts: tuple[str, ...] = ()
+    """What speaks for a scorer that is read the wrong way round."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user of the table should know."""
-        return (*self.selection.warnings, *unmet(self.points))
+        return (*self.selection.warnings, *self.doubts, *unmet(self.points))
 
     def entries(self) -> dict[str, object]:
         """What the sidecar is told."""
@@ -113,14 +115,18 @@ def calibrate_router(
         source = place_of(scorer, backend)
         place = writable_place(scorer, backend, None if out is None else Path(out))
         told = read_sidecar(source)
-        scorer = load_scorer(scorer, backend, concurrency, **options)
+        scorer = load_scorer(scorer, backend, concurrency, judge_as, **options)
     selection = select(Path(pairs), {scorer.name: told}, held_out, everything)
     scores = score_pairs(scorer, selection.pairs, concurrency=concurrency, progress=progress)
     scored = np.isfinite(scores)
     if not scored.any():
         raise ModelLoadError(f"{scorer.name} could score none of {len(scores)} steps: all are too long for it")
     points = rate_points(scores[scored], selection.groups[scored], judge_as)
-    calibration = Calibration(scorer.name, judge_as, selection, points)
+    _, groups = np.unique(selection.groups[scored], return_inverse=True)
+    urgency = scores[scored] if judge_as == "router" else -scores[scored]
+    auc = ranking_area(urgency, selection.advantages[scored], groups)
+    doubts = direction_doubts(scorer.name, judge_as, auc)
+    calibration = Calibration(scorer.name, judge_as, selection, points, doubts)
     if place is not None and source is not None:
         _store(calibration, source, place)
     return calibration
@@ -169,8 +175,10 @@ def _undated(entries: Mapping[str, object]) -> object:
     return {**plain, "calibration": {**(plain["calibration"] or {}), "date": None}}
 
 
-def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object) -> StepScorer:
-    """The router or PRM of this spec.
+def load_scorer(
+    spec: str, backend: str, concurrency: int = 1, judge_as: Judge = "router", **options: object
+) -> StepScorer:
+    """The router or PRM of this spec; `prm_family` and `prm_separator` among the options are for a PRM.
 
     Raises:
         ModelLoadError: it cannot be loaded.
@@ -179,8 +187,9 @@ def load_scorer(spec: str, backend: str, concurrency: int = 1, **options: object
     from arbitrage.types import Role
 
     sessions = concurrency if concurrency > 1 else None
-    loaded = load_models(backend, roles=[Role.ROUTER], router=spec, sessions=sessions, **options)  # type: ignore[arg-type]
-    return loaded.scorer(Role.ROUTER)
+    role: Literal[Role.PRM, Role.ROUTER] = Role.PRM if judge_as == "prm" else Role.ROUTER
+    loaded = load_models(backend, roles=[role], sessions=sessions, **{role.value: spec}, **options)  # type: ignore[arg-type]
+    return loaded.scorer(role)
 
 
 def rate_points(

@@ -11,7 +11,7 @@ import numpy as np
 
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.calibrate import Judge, RatePoint, load_scorer, rate_points, unmet
-from arbitrage.harness.router.judging import ORACLE, Score, Verdict, judge
+from arbitrage.harness.router.judging import ORACLE, Score, Verdict, direction_doubts, judge
 from arbitrage.harness.router.outcomes import Outcomes, compare_outcomes, outcome_advantages
 from arbitrage.harness.router.pairs import PairsError, StepPair
 from arbitrage.harness.router.scoring import score_pairs
@@ -99,7 +99,7 @@ def evaluate_router(
     _check_labels(advantages, selection.facts["problems"])
     given: dict[str, Floats] = {}
     for number, (name, one) in enumerate(named.items()):
-        scorer = load_scorer(one, backend, concurrency, **options) if isinstance(one, str) else one
+        scorer = load_scorer(one, backend, concurrency, judge_as, **options) if isinstance(one, str) else one
         given[name] = score_pairs(
             scorer, chosen, concurrency=concurrency, progress=_counted(progress, number, len(named))
         )
@@ -130,7 +130,11 @@ def evaluate_router(
         outcomes=compare_outcomes(outcome_advantages(kept), advantages, groups, scores),
         warnings=(
             *selection.warnings,
-            *(message for verdict in verdicts for message in _doubts(verdict)),
+            *(
+                message
+                for verdict in verdicts
+                for message in direction_doubts(verdict.name, verdict.kind, verdict.measures["auc"])
+            ),
             *(f"{name}: {message}" for name, table in points.items() for message in unmet(table)),
         ),
     )
@@ -178,12 +182,3 @@ def _histogram(scores: Floats, better: Any, bins: int = 20) -> Histogram:
     edges = np.linspace(low, high, bins + 1)
     parts = [np.histogram(scores[which], edges)[0].tolist() for which in (~better, better)]
     return Histogram(tuple(edges.tolist()), tuple(parts[0]), tuple(parts[1]))
-
-
-def _doubts(verdict: Verdict) -> Sequence[str]:
-    """What looks like a scorer that is read the wrong way round."""
-    area = verdict.measures["auc"]
-    if verdict.kind not in ("router", "prm") or area.high is None or area.high >= 0.5:
-        return []
-    other = "a PRM? Then say --as prm" if verdict.kind == "router" else "a router? Then leave --as prm out"
-    return [f"{verdict.name} ranks steps worse than chance (AUC {area.shown('.3f')}); is it {other}"]

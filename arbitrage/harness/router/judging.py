@@ -97,6 +97,29 @@ def judge(scores: Sequence[Score], advantages: Floats, groups: NDArray[np.intp])
     return verdicts
 
 
+def ranking_area(scores: Floats, advantages: Floats, groups: NDArray[np.intp]) -> Estimate:
+    """The AUC that `judge` measures, alone; NaN where the target is better in all steps or in none.
+
+    Args:
+        scores: higher means rather escalate, shape (steps,).
+        advantages: Δ of each step, shape (steps,).
+        groups: index of each step's problem, from 0 without gaps.
+    """
+    ranking = Ranking(scores, advantages, groups)
+    (found,) = bootstrap_each(
+        lambda counts: ranking.under(counts).auc()[:, None], ranking.problems, resamples=RESAMPLES
+    )
+    return found
+
+
+def direction_doubts(name: str, kind: Kind, auc: Estimate) -> tuple[str, ...]:
+    """What to say of a router or PRM that is read the wrong way round: its whole interval is below chance."""
+    if kind not in ("router", "prm") or auc.high is None or auc.high >= 0.5:
+        return ()
+    other = "a PRM? Then say --as prm" if kind == "router" else "a router? Then leave --as prm out"
+    return (f"{name} ranks steps worse than chance (AUC {auc.shown('.3f')}); is it {other}",)
+
+
 @final
 class _Judged:
     """One score's measures as columns, those that are compared first."""

@@ -72,7 +72,7 @@ def rescore_pairs(
     total = sum(1 for source in given for _ in read_pairs(source))  # raises where there are none
     if folder.resolve() in [source.resolve() for source in given]:
         raise PairsError(f"{folder} holds the pairs that are to be scored anew; choose a new folder")
-    scorer = load_scorer(prm, backend, concurrency, **options) if isinstance(prm, str) else prm
+    scorer = load_scorer(prm, backend, concurrency, "prm", **options) if isinstance(prm, str) else prm
     with claimed(folder, _manifest(given, scorer)):
         ready = len(shards(folder))
         done = sum(len(read_shard(file)) for file in files[:ready])

@@ -86,6 +86,27 @@ def test_a_prm_is_read_the_other_way_round(folder):
     assert any("--as prm" in warning for warning in wrong.warnings)
 
 
+@pytest.mark.parametrize("kind", ["router", "prm"])
+def test_a_table_for_the_wrong_side_is_doubted(folder, kind, tmp_path):
+    """A PRM that is calibrated as a router, and a router as a PRM, in the words of an evaluation; nothing else is."""
+    other, advice = {"router": ("prm", "leave --as prm out"), "prm": ("router", "say --as prm")}[kind]
+    scorer = knowing(list(read_pairs(folder)), 0.5, name=kind, sign=1 if kind == "router" else -1)
+    wrong = calibrate_router(scorer, folder, everything=True, judge_as=other)
+    (doubt,) = wrong.doubts
+    assert advice in doubt
+    assert doubt in wrong.warnings
+    assert doubt in evaluate_router(scorer, folder, everything=True, judge_as=other).warnings
+    assert calibrate_router(scorer, folder, everything=True, judge_as=kind).doubts == ()
+    guess = ScriptedScorer(lambda step, author: sum(map(ord, step)) % 97 / 97)
+    assert calibrate_router(guess, folder_of(tmp_path, pairs(3)), everything=True, judge_as=other).doubts == ()
+
+
+def test_pairs_of_one_label_are_calibrated_without_doubts(tmp_path):
+    """There is no direction to be wrong about."""
+    folder = folder_of(tmp_path, [pair for n in range(8) for pair in walk(f"p{n}", [(0.5, 0.5), (0.6, 0.2)])])
+    assert calibrate_router(ScriptedScorer(lambda step, author: len(step) / 99), folder, everything=True).doubts == ()
+
+
 def test_steps_that_no_scorer_can_read_change_nothing_for_the_others(folder, tmp_path):
     """Their problems' other steps keep their problems: all intervals are those of a folder without them."""
     told = list(read_pairs(folder))
@@ -230,6 +251,11 @@ def test_the_commands_evaluate_and_calibrate(bundled_pairs, tmp_path, capsys):
     router = load_models("hf", roles=[Role.ROUTER], router=str(copy), threads=1).scorer(Role.ROUTER)
     assert router.thresholds == {float(rate): pytest.approx(value) for rate, value in told.items()}
     assert math.isclose(min(router.thresholds), 0.01)
+    wrong = ["router", "calibrate", "bundled:router", str(bundled_pairs), "--all", "--as", "prm"]
+    for number, more in enumerate(([], ["--json"])):
+        assert main([*wrong, "--out", str(tmp_path / f"wrong-{number}"), *more]) == 0
+        printed = capsys.readouterr()
+        assert "leave --as prm out" in " ".join((printed.err if more else printed.out).split())
     assert main(["router", "evaluate", "bundled:router", str(bundled_pairs), "--all", "--held-out", "0.2"]) == 2
     assert main(["router", "evaluate", "bundled:router", str(tmp_path)]) == 2
     assert "router collect" in capsys.readouterr().err
