@@ -72,7 +72,7 @@ class HFBackend(Backend):
         codec = HFCodec(load_tokenizer(where, how), _eos_ids(module))
         told = where.sidecar()
         thresholds = thresholds_of(told)
-        facts |= sidecar_facts(where.path) if thresholds else {}
+        facts |= sidecar_facts(where.sidecar_file()) if thresholds else {}
         model = HFLanguageModel(where.name, module, codec, told.get("instruction", INSTRUCTION), facts, how.lean)
         model.thresholds = thresholds
         return model
@@ -135,7 +135,7 @@ def _eos_ids(module: Any) -> list[int]:
 
 def _read_as(where: Source, how: LoadOptions) -> dict[str, str]:
     """What decides scores and rates besides weights and family, for the manifest."""
-    return {**sidecar_facts(where.path), **({} if how.separator is None else {"separator": how.separator})}
+    return {**sidecar_facts(where.sidecar_file()), **({} if how.separator is None else {"separator": how.separator})}
 
 
 def _length(told: object) -> int | None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from arbitrage.backends.sidecar import read_sidecar
+from arbitrage.backends.sidecar import SIDECAR, found_sidecar, read_object
 from arbitrage.errors import ModelLoadError
 
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
@@ -93,9 +93,18 @@ class Source:
         """What stands in `arbitrage.json` beside the weights; empty when there is none.
 
         Raises:
-            ModelLoadError: it is not JSON, or not an object.
+            ModelLoadError: it is not JSON, or not an object; or as `file`.
         """
-        return read_sidecar(self.path)
+        file = self.sidecar_file()
+        return {} if file is None else read_object(file)
+
+    def sidecar_file(self) -> Path | None:
+        """`arbitrage.json` beside the weights, fetched from the hub if need be; None when there is none.
+
+        Raises:
+            ModelLoadError: as `file`.
+        """
+        return found_sidecar(self.path) if self.local or self.gguf else self.file(SIDECAR)
 
     def file(self, name: str) -> Path | None:
         """A file of the checkpoint, fetched from the hub if need be; None where it has no such file.
@@ -134,8 +143,17 @@ class Source:
                 "read; convert them to safetensors, or pass allow_pickle=True if you trust where they come from"
             )
 
+    def commit(self) -> str | None:
+        """What the revision of a hub id stands for now; None for what is on this machine.
+
+        Raises:
+            ModelLoadError: as `file`.
+        """
+        config = None if self.local or self.gguf else self.file("config.json")
+        return None if config is None else config.parent.name  # the cache has a folder for each commit
+
     def sha256(self) -> str | None:
-        """Hash over the weight files; None for hub ids (the revision pins those)."""
+        """Hash over the weight files; None for hub ids (the commit pins those)."""
         if not self.local:
             return None
         digest = hashlib.sha256()
@@ -280,7 +298,7 @@ def load(
     facts: dict[str, Any] = {
         "backend": "hf",
         "source": source.text if not source.local else source.name,
-        "revision": getattr(module.config, "_commit_hash", None),
+        "revision": source.commit(),
         "sha256": source.sha256(),
         "architecture": type(module).__name__,
         "parameters": parameters,

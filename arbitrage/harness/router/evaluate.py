@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from arbitrage.backends.sidecar import read_sidecar
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.router.calibrate import Judge, RatePoint, load_scorer, rate_points, unmet
 from arbitrage.harness.router.judging import ORACLE, Score, Verdict, judge
@@ -17,7 +16,7 @@ from arbitrage.harness.router.outcomes import Outcomes, compare_outcomes, outcom
 from arbitrage.harness.router.pairs import PairsError, StepPair
 from arbitrage.harness.router.scoring import score_pairs
 from arbitrage.harness.router.selection import select
-from arbitrage.harness.router.sidecar import place_of
+from arbitrage.harness.router.sidecar import told_by
 from arbitrage.harness.statistics import Floats
 from arbitrage.interfaces import StepScorer
 
@@ -94,7 +93,7 @@ def evaluate_router(
         PairsError: there are no such pairs, or the target is better in all of them or in none.
     """
     named = _named([scorers] if isinstance(scorers, str | StepScorer) else scorers)
-    sidecars = {name: read_sidecar(place_of(one, backend)) for name, one in named.items() if isinstance(one, str)}
+    sidecars = {name: told_by(one, backend) for name, one in named.items() if isinstance(one, str)}
     selection = select(Path(pairs), sidecars, held_out, everything)
     chosen, advantages = selection.pairs, selection.advantages
     _check_labels(advantages, selection.facts["problems"])

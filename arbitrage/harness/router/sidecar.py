@@ -6,10 +6,14 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from arbitrage.backends.sidecar import read_sidecar, sidecar_of
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.run_folder import write_json
+
+_FROM_THE_HUB = ("hf", "gguf", "gptq")
+"""Backends whose scorers may be hub ids; all load them as `hf` does."""
 
 
 def place_of(spec: str, backend: str = "hf") -> Path | None:
@@ -25,6 +29,28 @@ def place_of(spec: str, backend: str = "hf") -> Path | None:
     found = parse_spec(spec, backend)
     folder = bundled_path(found.source) if found.backend == BUNDLED else Path(found.source).expanduser()
     return folder if folder.is_dir() or (folder.suffix.lower() == ".gguf" and folder.is_file()) else None
+
+
+def told_by(spec: str, backend: str = "hf") -> dict[str, Any]:
+    """What a model's sidecar says, on this machine or on the hub; empty for scorers that have none.
+
+    Args:
+        spec: `[BACKEND:]SOURCE[@DEVICE]`.
+        backend: used when the spec names none.
+
+    Raises:
+        ModelLoadError: there is no such model, or its sidecar is not a JSON object.
+    """
+    from arbitrage.backends.loading import parse_spec
+
+    found = parse_spec(spec, backend)
+    if (place := place_of(spec, backend)) is not None or found.backend not in _FROM_THE_HUB:
+        return read_sidecar(place)
+    from arbitrage.backends.hf.loading import Source
+
+    source = Source(found.source)
+    source.check()
+    return source.sidecar()
 
 
 def update_sidecar(folder: Path, entries: Mapping[str, object]) -> None:
