@@ -24,15 +24,19 @@ def read_sidecar(weights: Path | None) -> dict[str, Any]:
     Raises:
         ModelLoadError: it is not a JSON object.
     """
-    file = None if weights is None else sidecar_of(weights)
-    return {} if file is None or not file.is_file() else read_object(file)
+    file = None if weights is None else found_sidecar(weights)
+    return {} if file is None else read_object(file)
+
+
+def found_sidecar(weights: Path) -> Path | None:
+    """The file, where there is one."""
+    file = sidecar_of(weights)
+    return file if file.is_file() else None
 
 
 def sidecar_facts(file: Path | None) -> dict[str, str]:
     """`sidecar_sha256`, empty without a sidecar: the same weights may be read or calibrated in another way."""
-    if file is None or not file.is_file():
-        return {}
-    return {"sidecar_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {} if file is None else {"sidecar_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def read_object(file: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import torch
@@ -83,3 +85,13 @@ def save_classifier(directory: Path, seed: int = 0, sidecar: str | None = None) 
     if sidecar is not None:
         (directory / "arbitrage.json").write_text(sidecar, encoding="utf-8")
     return directory
+
+
+def put_on_hub(cache: Path, directory: Path, name: str) -> str:
+    """A checkpoint as `huggingface_hub` keeps it in this cache after a download, under its hub id; the commit."""
+    commit = hashlib.sha1(b"".join(file.read_bytes() for file in sorted(directory.iterdir()))).hexdigest()
+    repository = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(directory, repository / "snapshots" / commit)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(commit)
+    return commit

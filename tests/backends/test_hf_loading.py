@@ -12,7 +12,13 @@ transformers = pytest.importorskip("transformers")
 
 from arbitrage.backends.hf import HFBackend, HFCodec  # noqa: E402
 from arbitrage.errors import ModelLoadError  # noqa: E402
-from tests.backends.checkpoints import make_config, make_tokenizer, save_classifier, save_language_model  # noqa: E402
+from tests.backends.checkpoints import (  # noqa: E402
+    make_config,
+    make_tokenizer,
+    put_on_hub,
+    save_classifier,
+    save_language_model,
+)
 
 
 def load(path, **options):
@@ -54,6 +60,58 @@ def test_what_stands_beside_the_weights_is_part_of_the_facts(tmp_path):
     assert told(calibration, judge) != told({**calibration, "thresholds": {"0.3": 0.5}}, judge)
     before = told({"thresholds": {"0.3": 0.5}}, model)
     assert before["sidecar_sha256"] != told({"thresholds": {"0.3": 0.6}}, model)["sidecar_sha256"]
+
+
+TOLD = {
+    "stream": {"separator": "\n\n", "annotated": True, "max_length": 60},
+    "readout": {"kind": "binary"},
+    "thresholds": {"0.3": 0.25, "0.5": 0.75},
+    "dtype": "float32",
+}
+
+
+def scores_of(scorer):
+    """Of two steps behind a third, by different authors; the second makes room for itself."""
+    with scorer.open("What is it?") as session:
+        session.append("one", "draft")
+        return [session.score("two", "target"), session.score("two and all that is behind it", "draft")]
+
+
+def test_a_scorer_on_the_hub_is_read_as_its_copy_here(tmp_path, hub):
+    """Same separator, tags, length, readout, number format, thresholds and digest; without the file, as TRL's."""
+    directory = save_classifier(tmp_path / "my-router", sidecar=json.dumps(TOLD))
+    commit = put_on_hub(hub, directory, "me/my-router")
+    here, there = (HFBackend().scorer(source, "cpu") for source in (str(directory), "me/my-router"))
+    assert there.thresholds == here.thresholds == {0.3: 0.25, 0.5: 0.75}
+    assert scores_of(there) == scores_of(here)
+    different = {"source", "sha256", "revision"}
+    facts = [{key: value for key, value in one.describe().items() if key not in different} for one in (here, there)]
+    assert facts[0] == facts[1]
+    assert there.describe()["sidecar_sha256"]
+    assert there.describe()["revision"] == commit
+    (directory / "arbitrage.json").unlink()
+    put_on_hub(hub, directory, "me/other")
+    other = HFBackend().scorer("me/other", "cpu")
+    assert other.describe()["family"] == "trl"
+    assert "sidecar_sha256" not in other.describe()
+    assert HFBackend().scorer(f"me/my-router#{commit}", "cpu").thresholds == here.thresholds
+
+
+def test_a_draft_on_the_hub_brings_its_table(tmp_path, hub):
+    """The table is read, and is part of the facts."""
+    directory = save_language_model(tmp_path / "draft")
+    (directory / "arbitrage.json").write_text(json.dumps({"thresholds": {"0.3": 0.5}, "instruction": "go"}))
+    put_on_hub(hub, directory, "me/draft")
+    there, here = load("me/draft"), load(directory)
+    assert there.thresholds == here.thresholds == {0.3: 0.5}
+    assert there.describe()["sidecar_sha256"] == here.describe()["sidecar_sha256"]
+
+
+def test_what_is_not_on_the_hub_is_an_error_and_no_empty_sidecar(hub):
+    """An unknown repository, as without the file: said before anything is loaded."""
+    for read in (HFBackend().scorer, HFBackend().language_model):
+        with pytest.raises(ModelLoadError, match=r"me/nothing: .*(cannot be reached|couldn't connect)"):
+            read("me/nothing", "cpu")
 
 
 def test_pickled_weights_are_refused_unless_asked_for(tmp_path):

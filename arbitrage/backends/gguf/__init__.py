@@ -21,7 +21,7 @@ from arbitrage.backends.gguf.engine import EngineOptions, Weights, system_info
 from arbitrage.backends.gguf.header import Header, read_header
 from arbitrage.backends.gguf.model import GGUFLanguageModel
 from arbitrage.backends.gguf.probe import check_loads
-from arbitrage.backends.sidecar import read_sidecar, sidecar_facts, sidecar_of, thresholds_of
+from arbitrage.backends.sidecar import found_sidecar, read_sidecar, sidecar_facts, thresholds_of
 from arbitrage.cpu import available_cores
 from arbitrage.errors import ModelLoadError
 from arbitrage.interfaces import INSTRUCTION, Backend, BackendFacts, StepScorer
@@ -103,9 +103,8 @@ class GGUFBackend(Backend):
         engine = EngineOptions(context, how.sessions, threads, cache_f32, gpu_layers, main_gpu)
         instruction = str(header.metadata.get(INSTRUCTION_KEY, INSTRUCTION))
         thresholds = thresholds_of(read_sidecar(path))
-        facts = _facts(path, revision, header, weights, engine) | (
-            sidecar_facts(sidecar_of(path)) if thresholds else {}
-        )
+        facts = _facts(path, revision, header, weights, engine)
+        facts |= sidecar_facts(found_sidecar(path)) if thresholds else {}
         model = GGUFLanguageModel(path.stem, weights, codec, engine, instruction, facts)
         model.thresholds = thresholds
         return model

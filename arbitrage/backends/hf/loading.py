@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from arbitrage.backends.sidecar import SIDECAR, read_object, sidecar_of
+from arbitrage.backends.sidecar import SIDECAR, found_sidecar, read_object
 from arbitrage.errors import ModelLoadError
 
 # Where torchao is installed (the gptq extra brings it), transformers imports it, and it complains of GPU parts on CPUs.
@@ -98,15 +98,14 @@ class Source:
             ModelLoadError: the hub does not know the checkpoint.
         """
         if self.local or self.gguf:
-            found = sidecar_of(self.path)
-            return found if found.is_file() else None
+            return found_sidecar(self.path)
         return self.file(SIDECAR, _raise_exceptions_for_connection_errors=False)
 
     def sidecar(self) -> dict[str, Any]:
         """What stands in it; empty where there is none.
 
         Raises:
-            ModelLoadError: it is not JSON, or not an object.
+            ModelLoadError: it is not JSON, or not an object; or as `file`.
         """
         file = self.sidecar_file()
         return {} if file is None else read_object(file)
@@ -152,8 +151,17 @@ class Source:
                 "read; convert them to safetensors, or pass allow_pickle=True if you trust where they come from"
             )
 
+    def commit(self) -> str | None:
+        """What the revision of a hub id stands for now; None for what is on this machine.
+
+        Raises:
+            ModelLoadError: as `file`.
+        """
+        config = None if self.local or self.gguf else self.file("config.json")
+        return None if config is None else config.parent.name  # the cache has a folder for each commit
+
     def sha256(self) -> str | None:
-        """Hash over the weight files; None for hub ids (the revision pins those)."""
+        """Hash over the weight files; None for hub ids (the commit pins those)."""
         if not self.local:
             return None
         digest = hashlib.sha256()
@@ -298,7 +306,7 @@ def load(
     facts: dict[str, Any] = {
         "backend": "hf",
         "source": source.text if not source.local else source.name,
-        "revision": getattr(module.config, "_commit_hash", None),
+        "revision": source.commit(),
         "sha256": source.sha256(),
         "architecture": type(module).__name__,
         "parameters": parameters,

@@ -65,6 +65,14 @@ class Initial:
         kept = self.source.sidecar().get("training", {}).get("held_out")
         return float(kept) if isinstance(kept, int | float) else None
 
+    def version(self) -> dict[str, Any]:
+        """What tells this model from another one that has, or had, its name: weights, and how they are read.
+
+        Of its sidecar only what a training goes by: a new calibration makes no other model of it.
+        """
+        read = {name: getattr(self.stream, name) for name in ("separator", "annotated", "chat")}
+        return {"sha256": self.source.sha256(), "revision": self.source.commit(), "stream": read}
+
     def context_length(self) -> int:
         """Tokens that the model reads at most.
 

@@ -12,6 +12,9 @@ from arbitrage.backends.sidecar import read_sidecar, sidecar_of
 from arbitrage.errors import ModelLoadError
 from arbitrage.harness.run_folder import write_json
 
+_FROM_THE_HUB = ("hf", "gguf", "gptq")
+"""Backends whose scorers may be hub ids; all load them as `hf` does."""
+
 
 def place_of(spec: str, backend: str = "hf") -> Path | None:
     """The directory or GGUF file of a model on this machine; None for hub ids and registered scorers.
@@ -29,19 +32,25 @@ def place_of(spec: str, backend: str = "hf") -> Path | None:
 
 
 def told_by(spec: str, backend: str = "hf") -> dict[str, Any]:
-    """What a model says of itself in `arbitrage.json`, on this machine or on the hub; empty where there is none.
+    """What a model's sidecar says, on this machine or on the hub; empty for scorers that have none.
+
+    Args:
+        spec: `[BACKEND:]SOURCE[@DEVICE]`.
+        backend: used when the spec names none.
 
     Raises:
-        ModelLoadError: it is not a JSON object, or the hub does not know the model.
+        ModelLoadError: there is no such model, or its sidecar is not a JSON object.
     """
     from arbitrage.backends.loading import parse_spec
 
-    place, found = place_of(spec, backend), parse_spec(spec, backend)
-    if place is not None or found.backend != "hf":
+    found = parse_spec(spec, backend)
+    if (place := place_of(spec, backend)) is not None or found.backend not in _FROM_THE_HUB:
         return read_sidecar(place)
     from arbitrage.backends.hf.loading import Source
 
-    return Source(found.source).sidecar()
+    source = Source(found.source)
+    source.check()
+    return source.sidecar()
 
 
 def update_sidecar(folder: Path, entries: Mapping[str, object]) -> None:

@@ -17,8 +17,6 @@ from typing import Any
 
 from transformers import set_seed
 
-from arbitrage.backends.hf.loading import Source
-from arbitrage.backends.sidecar import sidecar_facts
 from arbitrage.errors import RunError
 from arbitrage.harness.router.fitting import (
     RouterTrainer,
@@ -40,7 +38,7 @@ from arbitrage.harness.router.preparation import Counts, Prepared, prepare
 from arbitrage.harness.router.prm_preparation import prepare_prm
 from arbitrage.harness.router.saving import of_trainer, save_router
 from arbitrage.harness.router.settings import NOT_IDENTITY, Purpose, TrainingError, TrainingSettings
-from arbitrage.harness.run_folder import check_same_run, write_json
+from arbitrage.harness.run_folder import check_same_run, differences, write_json
 from arbitrage.harness.run_folder import read_manifest as run_manifest
 
 RECORD = "training.json"
@@ -50,6 +48,8 @@ CHECKPOINTS = "checkpoints"
 STATES = "states"
 """The same, where the backbone is frozen."""
 _FEW_STEPS = 30
+_BEGUN_WITH = "init_version"
+"""Entry of the identity that `Initial.version` fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def train_router(
     folder, asked, tell = Path(out), settings or TrainingSettings(), say or (lambda line: None)
     check_installed(asked)
     initial = Initial.of(init, asked)
-    record = _claim(folder, _identity(sources, init, initial.source, asked))
+    record = _claim(folder, _identity(sources, init, initial, asked))
     if record.get("finished"):
         tell(f"{folder} holds this {asked.purpose} already; nothing to do")
         return _trained(folder, record)
@@ -183,12 +183,11 @@ def _longest(initial: Initial, settings: TrainingSettings) -> int:
     return context if settings.max_length is None else min(context, settings.max_length)
 
 
-def _identity(sources: Sequence[Path], init: str, model: Source, settings: TrainingSettings) -> dict[str, Any]:
-    """Everything that decides what comes out; the model by its name and its files, which may have changed under it."""
+def _identity(sources: Sequence[Path], init: str, initial: Initial, settings: TrainingSettings) -> dict[str, Any]:
+    """Everything that decides what comes out. A name may come to stand for other weights, so they are in it too."""
     chosen = {key: value for key, value in asdict(settings).items() if key not in NOT_IDENTITY}
     found = [source_digest(source) for source in sources]
-    files = {"init_sha256": model.sha256(), **sidecar_facts(model.sidecar_file())}
-    return {**chosen, "init": init, **files, "pairs": found[0] if len(found) == 1 else found}
+    return {**chosen, "init": init, _BEGUN_WITH: initial.version(), "pairs": found[0] if len(found) == 1 else found}
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +203,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     if file.is_file() and there != [RECORD]:  # alone, it is of a training that stored nothing
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
+            _check_same_weights(stored["identity"], identity, folder)
             check_same_run(stored["identity"], identity, folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{file} cannot be read ({error!r}); choose another folder") from error
@@ -215,6 +215,23 @@ def _claim(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, record)
     return record
+
+
+def _check_same_weights(stored: Mapping[str, Any], identity: Mapping[str, Any], folder: Path) -> None:
+    """Say it in words where one name stands for two models.
+
+    Raises:
+        RunError: it does.
+    """
+    before, now = stored.get(_BEGUN_WITH), identity[_BEGUN_WITH]
+    if stored["init"] != identity["init"] or not (changed := differences(before, now)):
+        return
+    if before is None:
+        raise RunError(f"{folder}: this training does not say which weights it began with; choose another folder")
+    raise RunError(
+        f"{folder}: {identity['init']} has changed since this training began with it: {changed}. Choose another "
+        "folder, or put the former model back"
+    )
 
 
 def _about(source: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from arbitrage.harness.router.calibrate import calibrate_router
 from arbitrage.harness.router.evaluate import CONFIDENCE, RANDOM, REWARD, evaluate_router
 from arbitrage.harness.router.evaluation_report import markdown_report, save_evaluation, tables
 from arbitrage.harness.router.judging import ORACLE
-from arbitrage.harness.router.pairs import PairsError, read_pairs
+from arbitrage.harness.router.pairs import PairsError, digest, read_pairs
 from arbitrage.testing.scripted import ScriptedScorer
 from tests.harness.router.made_pairs import folder_of, walk
 
@@ -142,6 +142,30 @@ def test_a_routers_readout_says_whether_its_score_is_a_probability(folder, tmp_p
     assert ("calibration_error" in evaluation.verdicts[0].measures) == probability
     (cells,) = next(rows for caption, _, rows in tables(evaluation) if caption == "scores as probabilities")
     assert ("—" in cells) != probability
+
+
+def test_a_router_on_the_hub_says_what_it_was_trained_on(folder, tmp_path, hub, monkeypatch):
+    """Its own held-out share is taken, and that it knows these pairs is said; in it, nothing can be stored."""
+    pytest.importorskip("torch")
+    from tests.backends.checkpoints import put_on_hub
+
+    told = {"training": {"held_out": 0.4, "pairs": digest(folder)}, "readout": {"kind": "regression"}}
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "config.json").write_text("{}")
+    (tmp_path / "router" / "arbitrage.json").write_text(json.dumps(told))
+    put_on_hub(hub, tmp_path / "router", "me/router")
+    scorer = knowing(list(read_pairs(folder)), 0.5)
+    monkeypatch.setattr("arbitrage.harness.router.evaluate.load_scorer", lambda *_, **__: scorer)
+    for spec in ("me/router", "hf:me/router@cpu"):
+        evaluation = evaluate_router(spec, folder)
+        assert evaluation.facts["held_out"] == 0.4
+        assert "calibration_error" not in evaluation.verdicts[0].measures
+        everything = evaluate_router(spec, folder, everything=True)
+        assert any("trained on these very pairs" in warning for warning in everything.warnings)
+    with pytest.raises(ModelLoadError, match="hf download"):
+        calibrate_router("me/router", folder)
+    with pytest.raises(ModelLoadError, match="no such directory"):
+        evaluate_router("./nowhere", folder)
 
 
 def test_the_files_say_what_the_tables_say(folder, tmp_path):

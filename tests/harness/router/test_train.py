@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -25,6 +26,7 @@ from arbitrage.errors import ModelLoadError, RunError
 from arbitrage.harness.router.examples import Shuffled, encode
 from arbitrage.harness.router.fitting import with_adapters
 from arbitrage.harness.router.held_out import RouterReport
+from arbitrage.harness.router.initial import Initial
 from arbitrage.harness.router.labels import Labelling, balanced, label_value
 from arbitrage.harness.router.objective import losses
 from arbitrage.harness.router.pairs import (
@@ -40,7 +42,7 @@ from arbitrage.harness.router.preparation import prepare
 from arbitrage.harness.router.settings import TrainingError, TrainingSettings
 from arbitrage.harness.router.train import RECORD, train_router
 from arbitrage.types import Role
-from tests.backends.checkpoints import make_tokenizer, save_classifier, save_language_model
+from tests.backends.checkpoints import make_tokenizer, put_on_hub, save_classifier, save_language_model
 from tests.backends.prm_checkpoints import save_qwen_prm, save_skywork
 
 QUICK = TrainingSettings(batch=32, micro_batch=16, epochs=4, lr=1e-2, held_out=0.2, device="cpu")
@@ -440,23 +442,6 @@ def test_published_prms_can_be_begun_with(save, more, pairs, tmp_path):
 # What cannot be.
 
 
-def test_an_initial_model_that_changed_under_its_name_is_another_one(pairs, tmp_path):
-    """Retrained in place, or read in another way: neither the finished router nor its states are taken for it."""
-    model, told = tmp_path / "model", dataclasses.replace(QUICK, frozen=True)
-    save_language_model(model, scale=1.0)
-    train_router(pairs, str(model), tmp_path / "r", told)
-    said = []
-    train_router(pairs, str(model), tmp_path / "r", told, say=said.append)
-    assert any("nothing to do" in line for line in said)
-    (model / "arbitrage.json").write_text('{"stream": {"chat": true}}')
-    with pytest.raises(RunError, match="sidecar_sha256"):
-        train_router(pairs, str(model), tmp_path / "r", told)
-    (model / "arbitrage.json").unlink()
-    save_language_model(model, seed=1, scale=1.0)
-    with pytest.raises(RunError, match="init_sha256"):
-        train_router(pairs, str(model), tmp_path / "r", told)
-
-
 def test_a_folder_in_use_is_left_alone(trained, pairs, init, tmp_path):
     """Another training's, and somebody else's."""
     with pytest.raises(RunError, match=r"lr is 0\.01 in the folder and 0\.5 now"):
@@ -465,6 +450,72 @@ def test_a_folder_in_use_is_left_alone(trained, pairs, init, tmp_path):
     with pytest.raises(TrainingError, match="something else"):
         train_router(pairs, init, tmp_path, QUICK)
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_other_weights_of_the_same_name_are_another_training(frozen, pairs, tmp_path):
+    """Stopped or finished: nothing is mixed with what the former weights gave; put back, it goes on and ends."""
+    settings = dataclasses.replace(QUICK, frozen=frozen, epochs=1)
+    base = tmp_path / "base"
+    save_language_model(base, scale=1.0)
+    former = (base / "model.safetensors").read_bytes()
+
+    def stop(line: str) -> None:
+        if line.startswith(("step ", "states of ")):
+            raise KeyboardInterrupt
+
+    def refused() -> None:
+        save_language_model(base, seed=1, scale=1.0)
+        with pytest.raises(RunError, match="base has changed since this training began with it: sha256 is '"):
+            train_router(pairs, str(base), tmp_path / "r", settings)
+        (base / "model.safetensors").write_bytes(former)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_router(pairs, str(base), tmp_path / "r", settings, stop)
+    refused()
+    done = train_router(pairs, str(base), tmp_path / "r", settings)
+    refused()
+    again = train_router(pairs, str(base), tmp_path / "r", settings)
+    assert (again.steps, again.seconds) == (done.steps, done.seconds)
+
+
+def test_how_the_initial_model_reads_is_part_of_the_training_and_its_table_is_not(pairs, tmp_path):
+    """Another separator is another training, told by its value; a new calibration is none."""
+    prm, sidecar = save_classifier(tmp_path / "prm"), {"stream": {"separator": "\n"}}
+    (prm / "arbitrage.json").write_text(json.dumps(sidecar))
+    settings = dataclasses.replace(QUICK, epochs=1)
+    done = train_router(pairs, str(prm), tmp_path / "r", settings)
+    (prm / "arbitrage.json").write_text(json.dumps({**sidecar, "thresholds": {"0.3": 0.5}}))
+    assert train_router(pairs, str(prm), tmp_path / "r", settings).seconds == done.seconds
+    (prm / "arbitrage.json").write_text(json.dumps({"stream": {"separator": "!"}}))
+    with pytest.raises(RunError, match=r"stream\.separator is .* in the folder and '!' now"):
+        train_router(pairs, str(prm), tmp_path / "r", settings)
+
+
+def test_a_hub_id_is_told_apart_by_its_commit(tmp_path, hub):
+    """No weights are hashed, and it reads as its sidecar says."""
+    directory = save_classifier(tmp_path / "prm", sidecar=json.dumps({"stream": {"separator": "!"}}))
+    first = put_on_hub(hub, directory, "me/prm")
+    told = Initial.of("me/prm", QUICK).version()
+    assert told == {
+        "sha256": None,
+        "revision": first,
+        "stream": {"separator": "!", "annotated": True, "chat": False},
+    }
+    save_classifier(directory, seed=1)
+    second = put_on_hub(hub, directory, "me/prm")
+    assert first != second
+    assert Initial.of("me/prm", QUICK).version() == {**told, "revision": second}
+
+
+def test_a_folder_of_before_does_not_say_its_weights(trained, pairs, init, tmp_path):
+    """It is not guessed that they are the same."""
+    shutil.copytree(trained.path, tmp_path / "old")
+    record = json.loads((tmp_path / "old" / RECORD).read_text())
+    del record["identity"]["init_version"]
+    (tmp_path / "old" / RECORD).write_text(json.dumps(record))
+    with pytest.raises(RunError, match="does not say which weights"):
+        train_router(pairs, init, tmp_path / "old", QUICK)
 
 
 def test_what_cannot_be_trained_on_says_so(init, pairs, tmp_path):
